@@ -1,0 +1,21 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <weft/core/json.hpp>
+
+namespace weft {
+
+/// What Json holds. Parsers inside the library work on it directly, without copies.
+struct Json::Impl {
+  nlohmann::ordered_json value;
+};
+
+inline Json make_json(nlohmann::ordered_json value) {
+  return Json(std::make_unique<Json::Impl>(Json::Impl{std::move(value)}));
+}
+
+/// Parses with weft's depth limit; Error names `origin` and the byte.
+nlohmann::ordered_json parse_json(std::string_view text, std::string_view origin);
+
+}  // namespace weft
