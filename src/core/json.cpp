@@ -1,9 +1,8 @@
-#include <weft/core/json.hpp>
-
 #include <fstream>
 #include <sstream>
 
 #include <weft/core/error.hpp>
+#include <weft/core/json.hpp>
 
 #include "core/fail.hpp"
 #include "core/json_impl.hpp"
@@ -21,7 +20,8 @@ constexpr int kMaxDepth = 64;
 }  // namespace
 
 Value parse_json(std::string_view text, std::string_view origin) {
-  // The depth is checked before the parser sees the text, since its own recursion has no limit on destruction.
+  // The depth is checked before the parser sees the text, since its own recursion has no limit on
+  // destruction.
   int depth = 0;
   bool quoted = false;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -32,7 +32,8 @@ Value parse_json(std::string_view text, std::string_view origin) {
     } else if (c == '"') {
       quoted = true;
     } else if (c == '[' || c == '{') {
-      if (++depth > kMaxDepth) fail("{}: JSON is nested deeper than {} at byte {}", origin, kMaxDepth, i);
+      if (++depth > kMaxDepth)
+        fail("{}: JSON is nested deeper than {} at byte {}", origin, kMaxDepth, i);
     } else if (c == ']' || c == '}') {
       --depth;
     }
@@ -42,7 +43,8 @@ Value parse_json(std::string_view text, std::string_view origin) {
   } catch (const nlohmann::json::exception& error) {
     const std::string what = error.what();
     const auto start = what.find("] ");
-    fail("{}: not valid JSON: {}", origin, start == std::string::npos ? what : what.substr(start + 2));
+    fail("{}: not valid JSON: {}", origin,
+         start == std::string::npos ? what : what.substr(start + 2));
   }
 }
 
@@ -57,7 +59,9 @@ Json::Json(std::string_view value) : impl_(std::make_unique<Impl>(Impl{value})) 
 Json::Json(const std::string& value) : impl_(std::make_unique<Impl>(Impl{value})) {}
 Json::Json(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Json::Json(const Json& other) : impl_(std::make_unique<Impl>(*other.impl_)) {}
-Json::Json(Json&& other) noexcept : impl_(std::move(other.impl_)) { other.impl_ = std::make_unique<Impl>(); }
+Json::Json(Json&& other) noexcept : impl_(std::move(other.impl_)) {
+  other.impl_ = std::make_unique<Impl>();
+}
 Json& Json::operator=(const Json& other) {
   *impl_ = *other.impl_;
   return *this;
@@ -76,13 +80,16 @@ Json Json::object(std::initializer_list<std::pair<std::string_view, Json>> membe
   return out;
 }
 
-Json Json::parse(std::string_view text, std::string_view origin) { return make_json(parse_json(text, origin)); }
+Json Json::parse(std::string_view text, std::string_view origin) {
+  return make_json(parse_json(text, origin));
+}
 
 Json Json::read(const std::filesystem::path& path, uint64_t max_bytes) {
   std::error_code code;
   const auto size = std::filesystem::file_size(path, code);
   if (code) fail("{}: cannot be read: {}", path.string(), code.message());
-  if (size > max_bytes) fail("{}: {} bytes, more than the limit of {}", path.string(), size, max_bytes);
+  if (size > max_bytes)
+    fail("{}: {} bytes, more than the limit of {}", path.string(), size, max_bytes);
   std::ifstream in(path, std::ios::binary);
   std::ostringstream text;
   text << in.rdbuf();
@@ -120,7 +127,8 @@ bool Json::as_bool() const {
 int64_t Json::as_int() const {
   if (impl_->value.is_number_float()) {
     const auto number = impl_->value.get<double>();
-    if (number >= -9e15 && number <= 9e15 && number == static_cast<double>(static_cast<int64_t>(number)))
+    if (number >= -9e15 && number <= 9e15 &&
+        number == static_cast<double>(static_cast<int64_t>(number)))
       return static_cast<int64_t>(number);
     fail("expected an integer, found {}", number);
   }
@@ -136,9 +144,9 @@ std::string Json::as_string() const {
   return impl_->value.get<std::string>();
 }
 std::vector<int64_t> Json::as_ints() const {
+  if (!is_array()) wrong_type("an array", impl_->value);
   std::vector<int64_t> out;
   for (size_t i = 0; i < size(); ++i) out.push_back(at(i).as_int());
-  if (!is_array()) wrong_type("an array", impl_->value);
   return out;
 }
 std::vector<double> Json::as_doubles() const {
@@ -161,7 +169,9 @@ std::vector<std::string> Json::keys() const {
     for (const auto& [key, value] : impl_->value.items()) out.push_back(key);
   return out;
 }
-bool Json::contains(std::string_view key) const { return is_object() && impl_->value.contains(key); }
+bool Json::contains(std::string_view key) const {
+  return is_object() && impl_->value.contains(key);
+}
 Json Json::at(std::string_view key) const {
   if (!is_object()) wrong_type("an object", impl_->value);
   const auto found = impl_->value.find(key);
@@ -170,7 +180,8 @@ Json Json::at(std::string_view key) const {
 }
 Json Json::at(size_t index) const {
   if (!is_array()) wrong_type("an array", impl_->value);
-  if (index >= impl_->value.size()) fail("element {} of an array of {}", index, impl_->value.size());
+  if (index >= impl_->value.size())
+    fail("element {} of an array of {}", index, impl_->value.size());
   return make_json(impl_->value[index]);
 }
 Json Json::get(std::string_view key, const Json& fallback) const {

@@ -1,10 +1,9 @@
-#include <weft/core/registry.hpp>
+#include <algorithm>
 
 #include <fmt/ranges.h>
 
-#include <algorithm>
-
 #include <weft/core/options.hpp>
+#include <weft/core/registry.hpp>
 
 #include "core/fail.hpp"
 
@@ -28,9 +27,11 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-std::vector<std::string> nearest(std::string_view name, const std::vector<std::string>& candidates, size_t count) {
+std::vector<std::string> nearest(std::string_view name, const std::vector<std::string>& candidates,
+                                 size_t count) {
   std::vector<std::pair<size_t, std::string>> ranked;
-  for (const auto& candidate : candidates) ranked.emplace_back(edit_distance(name, candidate), candidate);
+  for (const auto& candidate : candidates)
+    ranked.emplace_back(edit_distance(name, candidate), candidate);
   std::sort(ranked.begin(), ranked.end());
   std::vector<std::string> out;
   for (size_t i = 0; i < std::min(count, ranked.size()); ++i) out.push_back(ranked[i].second);
@@ -39,13 +40,17 @@ std::vector<std::string> nearest(std::string_view name, const std::vector<std::s
 
 namespace detail {
 
-std::string unknown_name(std::string_view where, std::string_view name, const std::vector<std::string>& known) {
+std::string unknown_name(std::string_view where, std::string_view name,
+                         const std::vector<std::string>& known) {
   if (known.empty()) return fmt::format("unknown {} '{}'; none is known", where, name);
-  return fmt::format("unknown {} '{}'; nearest: {}", where, name, fmt::join(nearest(name, known), ", "));
+  return fmt::format("unknown {} '{}'; nearest: {}", where, name,
+                     fmt::join(nearest(name, known), ", "));
 }
 
-std::string unknown_key(std::string_view where, std::string_view key, const std::vector<std::string>& known) {
-  return fmt::format("{}: unknown key '{}'; nearest: {}", where, key, fmt::join(nearest(key, known), ", "));
+std::string unknown_key(std::string_view where, std::string_view key,
+                        const std::vector<std::string>& known) {
+  return fmt::format("{}: unknown key '{}'; nearest: {}", where, key,
+                     fmt::join(nearest(key, known), ", "));
 }
 
 }  // namespace detail

@@ -15,8 +15,9 @@ enum class ErrorKind {
   bad_data = 5,  ///< more damaged samples than allowed
 };
 
-/// Thrown for files, data and programs. The message says what was wrong, where, what was expected and what was
-/// found, and the next step where there is one. (Modules and ops throw c10::ValueError instead.)
+/// Thrown for files, data and programs. The message says what was wrong, where, what was expected
+/// and what was found, and the next step where there is one. (Modules and ops throw c10::ValueError
+/// instead.)
 class WEFT_API Error : public std::runtime_error {
  public:
   explicit Error(const std::string& message, ErrorKind kind = ErrorKind::input)

@@ -17,14 +17,14 @@ namespace weft {
 /// Every accessor that meets another type throws weft::Error which names the type that was found.
 class WEFT_API Json {
  public:
-  Json();                        ///< null
-  Json(bool value);              // NOLINT(google-explicit-constructor): literals are the point
-  Json(int value);               // NOLINT
-  Json(int64_t value);           // NOLINT
-  Json(uint64_t value);          // NOLINT
-  Json(double value);            // NOLINT
-  Json(const char* value);       // NOLINT
-  Json(std::string_view value);  // NOLINT
+  Json();                          ///< null
+  Json(bool value);                // NOLINT(google-explicit-constructor): literals are the point
+  Json(int value);                 // NOLINT
+  Json(int64_t value);             // NOLINT
+  Json(uint64_t value);            // NOLINT
+  Json(double value);              // NOLINT
+  Json(const char* value);         // NOLINT
+  Json(std::string_view value);    // NOLINT
   Json(const std::string& value);  // NOLINT
   template <class T>
   Json(const std::vector<T>& values) : Json(array()) {  // NOLINT
@@ -40,7 +40,8 @@ class WEFT_API Json {
   static Json object();
   static Json object(std::initializer_list<std::pair<std::string_view, Json>> members);
 
-  /// Parses UTF-8 text; nesting is limited to 64. `origin` (a file's name) stands in the error's message.
+  /// Parses UTF-8 text; nesting is limited to 64. `origin` (a file's name) stands in the error's
+  /// message.
   static Json parse(std::string_view text, std::string_view origin = "JSON text");
   /// Reads a file of at most `max_bytes`.
   static Json read(const std::filesystem::path& path, uint64_t max_bytes = 100'000'000);

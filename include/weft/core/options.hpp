@@ -28,7 +28,8 @@ struct Required {};
 inline constexpr Required required{};  ///< the member has no default: a missing key is an error
 
 /// Names of an enum's values, in the order of their numbers 0, 1, 2 ...; specialise as
-/// `template <> inline constexpr std::string_view weft::enum_names<Activation>[] = {"gelu", "relu"};`
+/// `template <> inline constexpr std::string_view weft::enum_names<Activation>[] = {"gelu",
+/// "relu"};`
 template <class E>
 inline constexpr std::string_view enum_names[] = {""};
 
@@ -47,19 +48,25 @@ struct is_vector : std::false_type {};
 template <class T>
 struct is_vector<std::vector<T>> : std::true_type {};
 
-WEFT_API std::string unknown_key(std::string_view where, std::string_view key, const std::vector<std::string>& known);
-WEFT_API std::string unknown_name(std::string_view where, std::string_view name, const std::vector<std::string>& known);
+WEFT_API std::string unknown_key(std::string_view where, std::string_view key,
+                                 const std::vector<std::string>& known);
+WEFT_API std::string unknown_name(std::string_view where, std::string_view name,
+                                  const std::vector<std::string>& known);
 
 }  // namespace detail
 
 template <class T>
-concept OptionsStruct = requires(T& o) { T::visit(o, detail::AnyVisitor{}); };
+concept OptionsStruct = requires(T& o) {
+  T::visit(o, detail::AnyVisitor{});
+};
 
 template <class T>
 Json to_json(const T& value) {
   if constexpr (OptionsStruct<const T> || OptionsStruct<T>) {
     Json out = Json::object();
-    T::visit(value, [&](std::string_view key, const auto& member, auto&&...) { out.set(key, to_json(member)); });
+    T::visit(value, [&](std::string_view key, const auto& member, auto&&...) {
+      out.set(key, to_json(member));
+    });
     return out;
   } else if constexpr (detail::is_optional<T>::value) {
     return value ? to_json(*value) : Json();
@@ -82,7 +89,8 @@ Json to_json(const T& value) {
   }
 }
 
-/// Reads `json` over `value`. Unknown keys and missing required ones throw Error; `where` names the place.
+/// Reads `json` over `value`. Unknown keys and missing required ones throw Error; `where` names the
+/// place.
 template <class T>
 void from_json(const Json& json, T& value, const std::string& where = "options") {
   if constexpr (OptionsStruct<T>) {

@@ -12,10 +12,13 @@
 namespace weft {
 
 /// The candidates nearest to `name` by edit distance, best first; for "did you mean".
-WEFT_API std::vector<std::string> nearest(std::string_view name, const std::vector<std::string>& candidates, size_t count = 3);
+WEFT_API std::vector<std::string> nearest(std::string_view name,
+                                          const std::vector<std::string>& candidates,
+                                          size_t count = 3);
 
 namespace detail {
-WEFT_API std::string unknown_name(std::string_view where, std::string_view name, const std::vector<std::string>& known);
+WEFT_API std::string unknown_name(std::string_view where, std::string_view name,
+                                  const std::vector<std::string>& known);
 }
 
 /// Names to values of one kind: factories of a role, presets, losses.
