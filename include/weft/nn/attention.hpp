@@ -1,0 +1,120 @@
+#pragma once
+
+#include <ATen/ops/ones.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+
+#include <weft/nn/linear.hpp>
+#include <weft/nn/norms.hpp>
+
+namespace weft::nn {
+
+struct AttentionOptions {
+  int64_t hidden_size;       ///< D
+  int64_t num_heads;         ///< H
+  int64_t num_kv_heads = 0;  ///< heads of keys and values, a divisor of num_heads; 0 = num_heads
+  int64_t head_dim = 0;      ///< 0 = hidden_size / num_heads
+  bool q_bias = true, k_bias = true, v_bias = true, out_bias = true;
+  bool qk_norm = false;  ///< norm each head's queries and keys (Dehghani et al., 2023)
+  double eps = 1e-6;     ///< of those norms
+  bool causal = false;   ///< token i sees tokens 0..i
+  double dropout = 0.0;  ///< on the attention weights, in training
+  double init_std = 0.02;
+
+  template <class Self, class V>
+  static void visit(Self& o, V&& v) {
+    v("hidden_size", o.hidden_size, required);
+    v("num_heads", o.num_heads, required);
+    v("num_kv_heads", o.num_kv_heads);
+    v("head_dim", o.head_dim);
+    v("q_bias", o.q_bias);
+    v("k_bias", o.k_bias);
+    v("v_bias", o.v_bias);
+    v("out_bias", o.out_bias);
+    v("qk_norm", o.qk_norm);
+    v("eps", o.eps);
+    v("causal", o.causal);
+    v("dropout", o.dropout);
+    v("init_std", o.init_std);
+  }
+};
+
+/// Multi-head self-attention (Vaswani et al., 2017, section 3.2.2), with grouped keys and values
+/// (Ainslie et al., 2023): softmax(q k^T / sqrt(head_dim)) v per head, softmax in fp32.
+class WEFT_API AttentionImpl : public torch::nn::Module {
+ public:
+  explicit AttentionImpl(const AttentionOptions& o) : options(o) {
+    TORCH_CHECK_VALUE(o.hidden_size > 0 && o.num_heads > 0,
+                      "Attention: hidden_size and num_heads must be positive, got ", o.hidden_size,
+                      " and ", o.num_heads);
+    if (options.num_kv_heads == 0) options.num_kv_heads = o.num_heads;
+    TORCH_CHECK_VALUE(o.num_heads % options.num_kv_heads == 0, "Attention: num_heads (",
+                      o.num_heads, ") must be a multiple of num_kv_heads (", options.num_kv_heads,
+                      ")");
+    if (options.head_dim == 0) {
+      TORCH_CHECK_VALUE(o.hidden_size % o.num_heads == 0, "Attention: hidden_size (", o.hidden_size,
+                        ") must be a multiple of num_heads (", o.num_heads,
+                        ") where head_dim is not given");
+      options.head_dim = o.hidden_size / o.num_heads;
+    }
+    const auto inner = options.num_heads * options.head_dim;
+    const auto kv_inner = options.num_kv_heads * options.head_dim;
+    const auto linear = [&](const char* name, int64_t in, int64_t out, bool bias) {
+      return register_module(name, Linear(LinearOptions{in, out, bias, o.init_std}));
+    };
+    q = linear("q", o.hidden_size, inner, o.q_bias);
+    k = linear("k", o.hidden_size, kv_inner, o.k_bias);
+    v = linear("v", o.hidden_size, kv_inner, o.v_bias);
+    out = linear("out", inner, o.hidden_size, o.out_bias);
+    if (o.qk_norm) {
+      const NormOptions norm{.size = options.head_dim, .eps = o.eps};
+      q_norm = register_module("q_norm", Norm(norm));
+      k_norm = register_module("k_norm", Norm(norm));
+    }
+  }
+
+  /// x [B, N, D]; mask undefined, [B, N] bool (true = a real token, which may be attended to) or
+  /// [B, 1|H, N, N] bool (true = may attend). Returns [B, N, D]. Every token must see a token.
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& mask = {}) {
+    TORCH_CHECK_VALUE(x.dim() == 3 && x.size(2) == options.hidden_size,
+                      "Attention: x must be [B, N, ", options.hidden_size, "], got ", x.sizes());
+    const auto heads = [&](const torch::Tensor& y, int64_t count) {
+      return y.view({x.size(0), x.size(1), count, options.head_dim}).transpose(1, 2);
+    };
+    auto queries = heads(q(x), options.num_heads);    // [B, H, N, d]
+    auto keys = heads(k(x), options.num_kv_heads);    // [B, H', N, d]
+    auto values = heads(v(x), options.num_kv_heads);  // [B, H', N, d]
+    if (options.qk_norm) {
+      queries = q_norm(queries).to(values.scalar_type());
+      keys = k_norm(keys).to(values.scalar_type());
+    }
+    const auto allowed = attention_mask(x, mask);
+    const auto attended = at::scaled_dot_product_attention(
+        queries, keys, values, allowed.defined() ? std::optional(allowed) : std::nullopt,
+        is_training() ? options.dropout : 0.0, options.causal && !allowed.defined(),
+        /*scale=*/std::nullopt, options.num_kv_heads != options.num_heads);
+    return out(attended.transpose(1, 2).reshape({x.size(0), x.size(1), -1}));
+  }
+
+  AttentionOptions options;
+  Linear q{nullptr}, k{nullptr}, v{nullptr}, out{nullptr};
+  Norm q_norm{nullptr}, k_norm{nullptr};
+
+ private:
+  torch::Tensor attention_mask(const torch::Tensor& x, const torch::Tensor& mask) const {
+    if (!mask.defined()) return mask;
+    const auto B = x.size(0), N = x.size(1);
+    TORCH_CHECK_VALUE(mask.scalar_type() == at::kBool, "Attention: mask must be bool, got ",
+                      mask.scalar_type());
+    const bool keys_only = mask.dim() == 2 && mask.size(0) == B && mask.size(1) == N;
+    TORCH_CHECK_VALUE(keys_only || (mask.dim() == 4 && mask.size(0) == B && mask.size(2) == N &&
+                                    mask.size(3) == N),
+                      "Attention: mask must be [B, N] or [B, 1|H, N, N] with B = ", B, ", N = ", N,
+                      ", got ", mask.sizes());
+    auto allowed = keys_only ? mask.view({B, 1, 1, N}).expand({B, 1, N, N}) : mask;
+    if (options.causal) allowed = allowed.logical_and(at::ones({N, N}, mask.options()).tril());
+    return allowed;
+  }
+};
+WEFT_MODULE(Attention);
+
+}  // namespace weft::nn

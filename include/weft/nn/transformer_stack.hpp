@@ -1,0 +1,44 @@
+#pragma once
+
+#include <vector>
+
+#include <weft/nn/sockets.hpp>
+#include <weft/nn/transformer_block.hpp>
+
+namespace weft::nn {
+
+struct TransformerStackOptions {
+  TransformerBlockOptions block;
+  int64_t num_layers;
+
+  template <class Self, class V>
+  static void visit(Self& o, V&& v) {
+    v("block", o.block, required);
+    v("num_layers", o.num_layers, required);
+  }
+};
+
+/// Equal transformer blocks in a row, as submodules "0", "1", ...: the body of an encoder.
+class WEFT_API TransformerStackImpl : public torch::nn::Module {
+ public:
+  explicit TransformerStackImpl(const TransformerStackOptions& options);
+
+  struct Output {
+    torch::Tensor x = {};                    ///< [B, N, D]
+    std::vector<torch::Tensor> hidden = {};  ///< the layers asked for, each [B, N, D]
+    bool left_early = false;                 ///< stop_after was given: no final norm is due
+  };
+  /// x [B, N, D], the embeddings; mask as in Attention; `options` as in the Encoder socket, whose
+  /// checks are made here.
+  Output forward(torch::Tensor x, const torch::Tensor& mask = {},
+                 const EncodeOptions& options = {});
+
+  TransformerStackOptions options;
+  std::vector<TransformerBlock> blocks;
+  /// Compute activations again in the backward pass instead of keeping them (nn/checkpointing.hpp);
+  /// in training only.
+  bool checkpoint_activations = false;
+};
+WEFT_MODULE(TransformerStack);
+
+}  // namespace weft::nn

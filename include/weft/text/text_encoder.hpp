@@ -1,0 +1,86 @@
+#pragma once
+
+#include <string>
+
+#include <weft/nn/sockets.hpp>
+#include <weft/nn/transformer_stack.hpp>
+
+namespace weft::text {
+
+/// Named after the Hugging Face configurations where the concept is the same.
+struct TextEncoderOptions {
+  std::string family = "bert";  ///< as registered in checkpoint/families
+  int64_t vocab_size = 30522;
+  int64_t hidden_size = 384;  ///< D
+  int64_t num_layers = 6;
+  int64_t num_heads = 12;
+  int64_t intermediate_size = 0;  ///< width inside the mlp; 0 = 4 * hidden_size
+  int64_t max_tokens = 512;       ///< positions
+  int64_t type_vocab = 2;         ///< token types; 0 = none
+  nn::Activation activation = nn::Activation::gelu;
+  double eps = 1e-12;      ///< of every norm
+  bool post_norm = true;   ///< BERT's blocks; else pre-norm, with a final norm
+  bool embed_norm = true;  ///< a norm after the sum of embeddings
+  bool causal = false;
+  bool pooler = false;   ///< tanh(linear(first token)) (BERT)
+  double dropout = 0.0;  ///< on embeddings and branches, in training
+  double attention_dropout = 0.0;
+  double init_std = 0.02;
+
+  template <class Self, class V>
+  static void visit(Self& o, V&& v) {
+    v("family", o.family);
+    v("vocab_size", o.vocab_size);
+    v("hidden_size", o.hidden_size);
+    v("num_layers", o.num_layers);
+    v("num_heads", o.num_heads);
+    v("intermediate_size", o.intermediate_size);
+    v("max_tokens", o.max_tokens);
+    v("type_vocab", o.type_vocab);
+    v("activation", o.activation);
+    v("eps", o.eps);
+    v("post_norm", o.post_norm);
+    v("embed_norm", o.embed_norm);
+    v("causal", o.causal);
+    v("pooler", o.pooler);
+    v("dropout", o.dropout);
+    v("attention_dropout", o.attention_dropout);
+    v("init_std", o.init_std);
+  }
+};
+
+/// A table of vectors, [rows, D].
+struct WEFT_API TableImpl : torch::nn::Module {
+  TableImpl(int64_t rows, int64_t width, double init_std);
+  torch::Tensor weight;
+};
+TORCH_MODULE(Table);
+
+/// A transformer over token ids with learned positions: BERT (Devlin et al., 2019) by default,
+/// pre-norm or causal by options.
+class WEFT_API TextEncoderImpl : public Encoder {
+ public:
+  explicit TextEncoderImpl(const TextEncoderOptions& options);
+
+  /// input.data: ids [B, N] int64; input.mask [B, N] bool, true = real, real tokens first. Token
+  /// types are 0. tokens [B, N, D], unspecified where the mask is false; pooled [B, D] is the
+  /// pooler's, else the first token (causal: the last real one); undefined where the tower was left
+  /// early.
+  EncoderOutput encode(const EncoderInput& input, const EncodeOptions& options = {}) override;
+  EncoderInfo info() const override;
+
+  /// Ids [B, N] and token types [B, N] int64 (undefined = 0) to what enters the blocks, [B, N, D].
+  torch::Tensor embed(const torch::Tensor& ids, const torch::Tensor& types = {});
+  /// The rest of encode, from embeddings [B, N, D].
+  EncoderOutput encode_embedded(const torch::Tensor& x, const torch::Tensor& mask = {},
+                                const EncodeOptions& options = {});
+
+  TextEncoderOptions options;
+  Table token_embed{nullptr}, positions{nullptr}, type_embed{nullptr};
+  nn::Norm embed_norm{nullptr}, norm{nullptr};
+  nn::TransformerStack blocks{nullptr};
+  nn::Linear pooler{nullptr};
+};
+WEFT_MODULE(TextEncoder);
+
+}  // namespace weft::text

@@ -1,0 +1,95 @@
+#include <ATen/ATen.h>
+
+#include <weft/nn/pooling.hpp>
+#include <weft/text/text_encoder.hpp>
+
+namespace weft::text {
+
+TableImpl::TableImpl(int64_t rows, int64_t width, double init_std)
+    : weight(register_parameter("weight", nn::init_weight(at::empty({rows, width}), init_std))) {}
+
+TextEncoderImpl::TextEncoderImpl(const TextEncoderOptions& o) : options(o) {
+  if (options.intermediate_size == 0) options.intermediate_size = 4 * o.hidden_size;
+  TORCH_CHECK_VALUE(o.vocab_size > 0 && o.max_tokens > 0 && o.type_vocab >= 0,
+                    "TextEncoder: vocab_size and max_tokens must be positive, got ", o.vocab_size,
+                    " and ", o.max_tokens);
+  const auto D = o.hidden_size;
+  const auto table = [&](const char* name, int64_t rows) {
+    return register_module(name, Table(rows, D, o.init_std));
+  };
+  token_embed = table("token_embed", o.vocab_size);
+  positions = table("positions", o.max_tokens);
+  if (o.type_vocab > 0) type_embed = table("type_embed", o.type_vocab);
+  const nn::NormOptions norm_options{.size = D, .eps = o.eps};
+  if (o.embed_norm) embed_norm = register_module("embed_norm", nn::Norm(norm_options));
+  blocks = register_module(
+      "blocks", nn::TransformerStack({.block = {.hidden_size = D,
+                                                .num_heads = o.num_heads,
+                                                .intermediate_size = options.intermediate_size,
+                                                .activation = o.activation,
+                                                .causal = o.causal,
+                                                .eps = o.eps,
+                                                .post_norm = o.post_norm,
+                                                .dropout = o.dropout,
+                                                .attention_dropout = o.attention_dropout,
+                                                .init_std = o.init_std},
+                                      .num_layers = o.num_layers}));
+  if (!o.post_norm) norm = register_module("norm", nn::Norm(norm_options));
+  if (o.pooler)
+    pooler = register_module("pooler", nn::Linear(nn::LinearOptions{D, D, true, o.init_std}));
+}
+
+EncoderInfo TextEncoderImpl::info() const {
+  return {.family = options.family,
+          .hidden_size = options.hidden_size,
+          .pooled_size = options.hidden_size,
+          .num_layers = options.num_layers,
+          .num_heads = options.num_heads,
+          .max_tokens = options.max_tokens,
+          .vocab_size = options.vocab_size};
+}
+
+torch::Tensor TextEncoderImpl::embed(const torch::Tensor& ids, const torch::Tensor& types) {
+  TORCH_CHECK_VALUE(ids.dim() == 2 && ids.scalar_type() == at::kLong,
+                    "TextEncoder: ids must be [B, N] int64, got ", ids.sizes(), " ",
+                    ids.scalar_type());
+  TORCH_CHECK_VALUE(ids.size(1) <= options.max_tokens, "TextEncoder: ", ids.size(1),
+                    " tokens are more than the ", options.max_tokens, " positions");
+  auto x = at::embedding(token_embed->weight, ids);
+  if (type_embed) {
+    TORCH_CHECK_VALUE(!types.defined() || types.sizes() == ids.sizes(),
+                      "TextEncoder: types must have the shape of ids, got ",
+                      types.defined() ? types.sizes() : ids.sizes(), " and ", ids.sizes());
+    x = x + (types.defined() ? at::embedding(type_embed->weight, types) : type_embed->weight[0]);
+  }
+  x = x + positions->weight.narrow(0, 0, ids.size(1));
+  if (embed_norm) x = embed_norm(x);
+  return is_training() && options.dropout > 0 ? at::dropout(x, options.dropout, true) : x;
+}
+
+EncoderOutput TextEncoderImpl::encode_embedded(const torch::Tensor& x, const torch::Tensor& mask,
+                                               const EncodeOptions& encode_options) {
+  auto run = blocks(x, mask, encode_options);
+  EncoderOutput out;
+  out.mask = mask;
+  out.hidden = std::move(run.hidden);
+  if (run.left_early) {
+    out.tokens = run.x;
+    return out;
+  }
+  out.tokens = norm ? norm(run.x) : run.x;
+  if (pooler) {
+    out.pooled = at::tanh(pooler(out.tokens.select(1, 0)));
+  } else {
+    out.pooled = nn::pool(out, options.causal ? nn::Pooling::last : nn::Pooling::cls);
+  }
+  return out;
+}
+
+EncoderOutput TextEncoderImpl::encode(const EncoderInput& input,
+                                      const EncodeOptions& encode_options) {
+  TORCH_CHECK_VALUE(input.data.defined(), "TextEncoder: input.data (ids) is missing");
+  return encode_embedded(embed(input.data), input.mask, encode_options);
+}
+
+}  // namespace weft::text

@@ -1,0 +1,176 @@
+#include <ATen/ATen.h>
+
+#include <weft/vision/vision_transformer.hpp>
+
+namespace weft::vision {
+namespace {
+
+// [B, C, H, W] -> [B, h*w, C*p*p], each row in the order of a convolution's weight.
+at::Tensor patches_of(const at::Tensor& pixels, int64_t p) {
+  const auto B = pixels.size(0), C = pixels.size(1);
+  const auto h = pixels.size(2) / p, w = pixels.size(3) / p;
+  return pixels.narrow(2, 0, h * p)
+      .narrow(3, 0, w * p)
+      .reshape({B, C, h, p, w, p})
+      .permute({0, 2, 4, 1, 3, 5})
+      .reshape({B, h * w, C * p * p});
+}
+
+}  // namespace
+
+VisionTransformerImpl::VisionTransformerImpl(const VisionTransformerOptions& o) : options(o) {
+  if (options.intermediate_size == 0) options.intermediate_size = 4 * o.hidden_size;
+  TORCH_CHECK_VALUE(o.patch_size > 0 && o.image_size >= o.patch_size,
+                    "VisionTransformer: image_size must be at least patch_size, got ", o.image_size,
+                    " and ", o.patch_size);
+  TORCH_CHECK_VALUE(o.num_channels > 0 && o.num_registers >= 0,
+                    "VisionTransformer: num_channels must be positive and num_registers not "
+                    "negative, got ",
+                    o.num_channels, " and ", o.num_registers);
+  TORCH_CHECK_VALUE(o.class_token || !o.pooler,
+                    "VisionTransformer: the pooler reads the class token; switch class_token on");
+  const auto D = o.hidden_size, p = o.patch_size, grid = o.image_size / p;
+  patch_embed = register_module("patch_embed", std::make_shared<PatchEmbed>());
+  patch_embed->weight = patch_embed->register_parameter(
+      "weight", nn::init_weight(at::empty({D, o.num_channels, p, p}), o.init_std));
+  if (o.patch_bias)
+    patch_embed->bias =
+        patch_embed->register_parameter("bias", nn::init_constant(at::empty({D}), 0));
+  if (o.class_token)
+    class_token =
+        register_parameter("class_token", nn::init_weight(at::empty({1, 1, D}), o.init_std));
+  if (o.num_registers > 0)
+    register_tokens = register_parameter(
+        "register_tokens", nn::init_weight(at::empty({1, o.num_registers, D}), o.init_std));
+  if (o.mask_token)
+    mask_token = register_parameter("mask_token", nn::init_constant(at::empty({1, D}), 0));
+  if (o.position_kind == PositionKind::learned) {
+    const int64_t prefix = o.class_token && o.position_class ? 1 : 0;
+    positions = register_parameter(
+        "positions", nn::init_weight(at::empty({1, prefix + grid * grid, D}), o.init_std));
+  }
+  const nn::NormOptions norm_options{.size = D, .eps = o.eps};
+  if (o.pre_norm) pre_norm = register_module("pre_norm", nn::Norm(norm_options));
+  blocks = register_module(
+      "blocks", nn::TransformerStack({.block = {.hidden_size = D,
+                                                .num_heads = o.num_heads,
+                                                .intermediate_size = options.intermediate_size,
+                                                .activation = o.activation,
+                                                .gated = o.gated,
+                                                .qkv_bias = o.qkv_bias,
+                                                .eps = o.eps,
+                                                .layer_scale = o.layer_scale,
+                                                .drop_path = o.drop_path,
+                                                .dropout = o.dropout,
+                                                .attention_dropout = o.attention_dropout,
+                                                .init_std = o.init_std},
+                                      .num_layers = o.num_layers}));
+  if (o.final_norm) norm = register_module("norm", nn::Norm(norm_options));
+  if (o.pooler)
+    pooler = register_module("pooler", nn::Linear(nn::LinearOptions{D, D, true, o.init_std}));
+}
+
+EncoderInfo VisionTransformerImpl::info() const {
+  return {.family = options.family,
+          .hidden_size = options.hidden_size,
+          .pooled_size = options.hidden_size,
+          .num_layers = options.num_layers,
+          .num_heads = options.num_heads,
+          .prefix = (options.class_token ? 1 : 0) + options.num_registers,
+          .image_size = options.image_size,
+          .patch_size = options.patch_size};
+}
+
+torch::Tensor VisionTransformerImpl::embed_patches(const torch::Tensor& pixels) {
+  const auto& o = options;
+  auto weight = patch_embed->weight.view({o.hidden_size, -1});  // [D, C*p*p]
+  auto bias = patch_embed->bias;
+  auto patches = patches_of(pixels, o.patch_size);
+  if (pixels.scalar_type() != at::kByte) return at::linear(patches, weight, bias);
+  // (v/255 - m)/s . W + b = v . W/(255 s) + (b - sum W m/s): the integers 0..255 enter as they are.
+  const auto channels = static_cast<size_t>(o.num_channels);
+  TORCH_CHECK_VALUE(o.pixel_mean.size() == channels && o.pixel_std.size() == channels,
+                    "VisionTransformer: uint8 pixels need pixel_mean and pixel_std of ", channels,
+                    " channels, got ", o.pixel_mean.size(), " and ", o.pixel_std.size());
+  const auto type = weight.options().dtype(at::kDouble).device(at::kCPU);
+  const auto mean = at::tensor(o.pixel_mean, type), std = at::tensor(o.pixel_std, type);
+  const auto area = o.patch_size * o.patch_size;
+  const auto spread = [&](const at::Tensor& channel) {  // [C] -> [C*p*p], like the weight
+    return channel.repeat_interleave(area).to(weight.options());
+  };
+  const auto shift = at::mv(weight, spread(mean / std)).neg();
+  weight = weight * spread(1 / (255 * std));
+  return at::linear(patches.to(weight.scalar_type()), weight,
+                    bias.defined() ? bias + shift : shift);
+}
+
+torch::Tensor VisionTransformerImpl::positions_for(int64_t height, int64_t width,
+                                                   const torch::Tensor& like) {
+  const bool class_position = options.class_token && options.position_class;
+  if (positions.defined())
+    return nn::resample_positions(positions, height, width, class_position ? 1 : 0,
+                                  options.resample);
+  auto table = nn::sincos_2d(options.hidden_size, height, width).to(like.options()).unsqueeze(0);
+  if (class_position) table = at::cat({at::zeros_like(table.narrow(1, 0, 1)), table}, 1);
+  return table;
+}
+
+torch::Tensor VisionTransformerImpl::embed(const torch::Tensor& pixels,
+                                           const torch::Tensor& masked) {
+  const auto& o = options;
+  TORCH_CHECK_VALUE(pixels.dim() == 4 && pixels.size(1) == o.num_channels,
+                    "VisionTransformer: pixels must be [B, ", o.num_channels, ", H, W], got ",
+                    pixels.sizes());
+  const auto height = pixels.size(2) / o.patch_size, width = pixels.size(3) / o.patch_size;
+  TORCH_CHECK_VALUE(height > 0 && width > 0, "VisionTransformer: pixels of ", pixels.sizes(),
+                    " hold no patch of ", o.patch_size, " x ", o.patch_size);
+  auto x = embed_patches(pixels);  // [B, h*w, D]
+  if (masked.defined()) {
+    TORCH_CHECK_VALUE(mask_token.defined(),
+                      "VisionTransformer: masked patches need mask_token, which is off");
+    TORCH_CHECK_VALUE(masked.scalar_type() == at::kBool && masked.dim() == 2 &&
+                          masked.size(0) == x.size(0) && masked.size(1) == x.size(1),
+                      "VisionTransformer: masked must be [", x.size(0), ", ", x.size(1),
+                      "] bool, got ", masked.sizes(), " ", masked.scalar_type());
+    x = at::where(masked.unsqueeze(2), mask_token.to(x.scalar_type()).unsqueeze(0), x);
+  }
+  const auto table = positions_for(height, width, patch_embed->weight);
+  const int64_t class_rows = o.class_token && o.position_class ? 1 : 0;
+  x = x + table.narrow(1, class_rows, height * width);
+  if (o.class_token) {
+    const auto token = class_rows ? class_token + table.narrow(1, 0, 1) : class_token;
+    const auto expand = [&](const torch::Tensor& t) {
+      return t.expand({x.size(0), -1, -1}).to(x.scalar_type());
+    };
+    x = register_tokens.defined() ? at::cat({expand(token), expand(register_tokens), x}, 1)
+                                  : at::cat({expand(token), x}, 1);
+  } else if (register_tokens.defined()) {
+    x = at::cat({register_tokens.expand({x.size(0), -1, -1}).to(x.scalar_type()), x}, 1);
+  }
+  if (is_training() && o.embed_dropout > 0) x = at::dropout(x, o.embed_dropout, true);
+  return pre_norm ? pre_norm(x) : x;
+}
+
+EncoderOutput VisionTransformerImpl::encode(const EncoderInput& input,
+                                            const EncodeOptions& encode_options) {
+  TORCH_CHECK_VALUE(input.data.defined(), "VisionTransformer: input.data (pixels) is missing");
+  auto run = blocks(embed(input.data), torch::Tensor(), encode_options);
+  EncoderOutput out;
+  out.prefix = info().prefix;
+  out.hidden = std::move(run.hidden);
+  if (run.left_early) {
+    out.tokens = run.x;
+    return out;
+  }
+  out.tokens = norm ? norm(run.x) : run.x;
+  if (pooler) {
+    out.pooled = at::tanh(pooler(out.tokens.select(1, 0)));
+  } else if (options.class_token) {
+    out.pooled = out.tokens.select(1, 0);
+  } else {
+    out.pooled = out.tokens.narrow(1, out.prefix, out.tokens.size(1) - out.prefix).mean(1);
+  }
+  return out;
+}
+
+}  // namespace weft::vision
