@@ -19,7 +19,8 @@ constexpr int kMaxDepth = 64;
 
 }  // namespace
 
-Value parse_json(std::string_view text, std::string_view origin) {
+template <class AnyValue>
+static AnyValue parse_any(std::string_view text, std::string_view origin) {
   // The depth is checked before the parser sees the text, since its own recursion has no limit on
   // destruction.
   int depth = 0;
@@ -39,13 +40,21 @@ Value parse_json(std::string_view text, std::string_view origin) {
     }
   }
   try {
-    return Value::parse(text);
+    return AnyValue::parse(text);
   } catch (const nlohmann::json::exception& error) {
     const std::string what = error.what();
     const auto start = what.find("] ");
     fail("{}: not valid JSON: {}", origin,
          start == std::string::npos ? what : what.substr(start + 2));
   }
+}
+
+Value parse_json(std::string_view text, std::string_view origin) {
+  return parse_any<Value>(text, origin);
+}
+
+nlohmann::json parse_sorted_json(std::string_view text, std::string_view origin) {
+  return parse_any<nlohmann::json>(text, origin);
 }
 
 Json::Json() : impl_(std::make_unique<Impl>()) {}

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <functional>
+#include <map>
+
+#include "tokenizers/added_tokens.hpp"
+#include "tokenizers/components.hpp"
+
+namespace weft::tokenizers {
+
+/// A tokenizer.json at work.
+class Pipeline final : public Tokenizer {
+ public:
+  /// `document` is the parsed tokenizer.json; `config` what stands in the tokenizer_config.json
+  /// beside it (or null); `file` names it in errors.
+  Pipeline(json document, const json& config, const std::string& file);
+
+  Encoding encode(std::string_view text, const EncodeOptions& options) const override;
+  void encode_ids(std::string_view text, const EncodeOptions& options,
+                  std::vector<int64_t>& out) const override;
+  std::string decode(const std::vector<int64_t>& ids, bool skip_special) const override;
+  std::unique_ptr<DecodeStream> stream(bool skip_special) const override;
+  int64_t vocab_size() const override { return size_; }
+  std::optional<int64_t> id(std::string_view token) const override;
+  std::string token(int64_t id) const override;
+  bool is_special(int64_t id) const override;
+  int64_t pad_id() const override;
+  void save(const std::filesystem::path& tokenizer_json) const override;
+
+  /// Appends the bytes of one token of a decoded text; false where it is left out.
+  bool decode_token(int64_t id, bool skip_special, bool first, std::string& bytes) const;
+
+ private:
+  /// Takes the tokens of one part of the text, in order; false stops the walk.
+  using Sink = std::function<bool(const Text&, const std::vector<Token>&)>;
+  const std::string* find_token(int64_t id) const;
+  void read_added_tokens(const Where& where);
+  void read_pad(const json& config, const Where& where);
+  void walk(std::string_view text, bool tracked, const Sink& sink) const;
+  bool walk_normalized(Text& text, const Sink& sink) const;
+  bool walk_plain(Text& text, const Sink& sink) const;
+
+  std::string file_;
+  json document_;  // everything but the model's vocabulary and merges
+  std::unique_ptr<Normalizer> normalizer_;
+  std::unique_ptr<PreTokenizer> pre_tokenizer_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Decoder> decoder_;
+  PostProcessor post_;
+  std::map<int64_t, AddedToken> added_;
+  std::map<std::string, int64_t, std::less<>> added_ids_;
+  AddedTokenMatcher raw_, normalized_;
+  std::optional<int64_t> pad_;
+  int64_t size_ = 0;
+};
+
+}  // namespace weft::tokenizers
