@@ -1,0 +1,121 @@
+#pragma once
+
+#include <memory>
+
+#include <torch/nn/modules/linear.h>
+
+#include <weft/core/options.hpp>
+#include <weft/losses/contrastive.hpp>
+#include <weft/nn/module.hpp>
+#include <weft/nn/pooling.hpp>
+#include <weft/nn/sockets.hpp>
+
+namespace weft::models {
+
+struct DualEncoderOptions {
+  int64_t embed_dim = 384;  ///< E, width of the shared space
+  nn::Pooling image_pool = nn::Pooling::encoder;
+  nn::Pooling text_pool = nn::Pooling::encoder;
+  bool projection_bias = true;
+  double init_logit_scale = losses::kInitialLogitScale;
+  double max_logit_scale = losses::kMaxLogitScale;
+
+  template <class Self, class V>
+  static void visit(Self& o, V&& v) {
+    v("embed_dim", o.embed_dim, "width of the shared space");
+    v("image_pool", o.image_pool, "how the tokens of an image become one vector");
+    v("text_pool", o.text_pool, "how the tokens of a text become one vector");
+    v("projection_bias", o.projection_bias, "whether the projections have a bias");
+    v("init_logit_scale", o.init_logit_scale, "logarithm of the scale at the start");
+    v("max_logit_scale", o.max_logit_scale, "upper bound of the scale's logarithm");
+  }
+};
+
+/// Two towers, a linear projection each, one shared space: CLIP (Radford et al., 2021), and LiT
+/// (Zhai et al., 2022) where a tower is locked. Any two encoders fit, also two of one modality.
+///
+///     DualEncoder model(vision, text, DualEncoderOptions{.embed_dim = 512});
+///     auto loss = model->loss(model->encode_image({.data = pixels}), model->encode_text({.data =
+///     ids, .mask = mask})); loss.backward();  optimizer.step();  model->clamp_scale_();
+///
+/// Parameters: image.*, text.*, image_projection.{weight,bias}, text_projection.{weight,bias} (both
+/// as torch's Linear starts them), logit_scale [].
+/// Differs from CLIP: the projections have a bias unless projection_bias is off.
+class WEFT_API DualEncoderImpl : public torch::nn::Module {
+ public:
+  DualEncoderImpl(std::shared_ptr<Encoder> image_encoder, std::shared_ptr<Encoder> text_encoder,
+                  const DualEncoderOptions& options_in = {})
+      : options(options_in) {
+    TORCH_CHECK_VALUE(image_encoder && text_encoder, "DualEncoder: both encoders must be given");
+    TORCH_CHECK_VALUE(options.embed_dim > 0, "DualEncoder: embed_dim must be positive, got ",
+                      options.embed_dim);
+    image = register_module("image", std::move(image_encoder));
+    text = register_module("text", std::move(text_encoder));
+    const auto projection = [&](int64_t width) {
+      return torch::nn::Linear(
+          torch::nn::LinearOptions(width, options.embed_dim).bias(options.projection_bias));
+    };
+    image_projection = register_module(
+        "image_projection", projection(nn::pooled_size(image->info(), options.image_pool)));
+    text_projection = register_module("text_projection",
+                                      projection(nn::pooled_size(text->info(), options.text_pool)));
+    logit_scale = register_parameter("logit_scale",
+                                     torch::full({}, options.init_logit_scale, torch::kFloat32));
+  }
+
+  /// Unit rows [B, E] in fp32, also under autocast (in fp64 for a model of doubles).
+  Tensor encode_image(const EncoderInput& input) { return project_image(image_features(input)); }
+  Tensor encode_text(const EncoderInput& input) { return project_text(text_features(input)); }
+
+  /// What the projections read, [B, F]: the pooled tower. Features of a locked tower may be kept
+  /// and projected in every epoch.
+  Tensor image_features(const EncoderInput& input) {
+    return nn::pool(image->encode(input), options.image_pool);
+  }
+  Tensor text_features(const EncoderInput& input) {
+    return nn::pool(text->encode(input), options.text_pool);
+  }
+
+  /// features [B, F] -> unit rows [B, E].
+  Tensor project_image(const Tensor& features) { return unit(image_projection(features)); }
+  Tensor project_text(const Tensor& features) { return unit(text_projection(features)); }
+
+  /// Symmetric InfoNCE [] of unit rows [B, E] at the learned scale.
+  Tensor loss(const Tensor& image_rows, const Tensor& text_rows) {
+    return losses::contrastive_loss(image_rows, text_rows, logit_scale);
+  }
+  /// To be called after each optimiser step.
+  void clamp_scale_() { losses::clamp_logit_scale_(logit_scale, options.max_logit_scale); }
+
+  /// A locked tower takes no gradient and stays in evaluation mode whatever train() says.
+  void lock_image(bool on = true) { lock(*image, image_locked_ = on); }
+  void lock_text(bool on = true) { lock(*text, text_locked_ = on); }
+  bool image_locked() const { return image_locked_; }
+  bool text_locked() const { return text_locked_; }
+
+  void train(bool on = true) override {
+    torch::nn::Module::train(on);
+    if (image_locked_) image->eval();
+    if (text_locked_) text->eval();
+  }
+
+  DualEncoderOptions options;
+  std::shared_ptr<Encoder> image, text;
+  torch::nn::Linear image_projection{nullptr}, text_projection{nullptr};
+  Tensor logit_scale;  // [], the scale's logarithm
+
+ private:
+  static Tensor unit(const Tensor& rows) {
+    const auto x = rows.to(torch::promoteTypes(rows.scalar_type(), torch::kFloat32));
+    return x / x.norm(2, {-1}, /*keepdim=*/true).clamp_min(1e-12);
+  }
+  void lock(Encoder& tower, bool on) {
+    for (auto& parameter : tower.parameters()) parameter.requires_grad_(!on);
+    tower.train(is_training() && !on);
+  }
+
+  bool image_locked_ = false, text_locked_ = false;
+};
+WEFT_MODULE(DualEncoder);
+
+}  // namespace weft::models
