@@ -3,10 +3,10 @@
 #include <memory>
 
 #include <torch/nn/modules/linear.h>
+#include <torch/nn/pimpl.h>
 
 #include <weft/core/options.hpp>
 #include <weft/losses/contrastive.hpp>
-#include <weft/nn/module.hpp>
 #include <weft/nn/pooling.hpp>
 #include <weft/nn/sockets.hpp>
 
@@ -116,6 +116,6 @@ class WEFT_API DualEncoderImpl : public torch::nn::Module {
 
   bool image_locked_ = false, text_locked_ = false;
 };
-WEFT_MODULE(DualEncoder);
+TORCH_MODULE(DualEncoder);
 
 }  // namespace weft::models

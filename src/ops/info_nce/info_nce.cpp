@@ -1,4 +1,6 @@
 // info_nce: contract, specification, schema and every registration.
+#include <limits>
+
 #include <ATen/Functions.h>
 #include <ATen/OpMathType.h>
 #include <ATen/TensorOperators.h>
@@ -40,12 +42,14 @@ namespace reference {
 
 InfoNceOutput info_nce(const Tensor& image, const Tensor& text, const Tensor& scale) {
   const auto type = at::toOpMathType(image.scalar_type());
-  const auto logits = image.to(type).mm(text.to(type).t()) * scale.to(type);  // [N, N]
-  const auto positive = logits.diagonal();
-  // Relative to the positive, so that a loss near 0 keeps its digits.
-  const auto image_nll = at::logsumexp(logits - positive.unsqueeze(1), {1});
-  const auto text_nll = at::logsumexp(logits - positive, {0});
-  return {(image_nll + text_nll).mean() / 2, positive.clone(), image_nll, text_nll};
+  auto logits = image.to(type).mm(text.to(type).t()) * scale.to(type);  // [N, N]
+  const auto positive = logits.diagonal().clone();
+  // The negatives relative to the positive, whose own term is 1: a loss near 0 keeps its digits.
+  logits.diagonal().fill_(-std::numeric_limits<double>::infinity());
+  const auto zero = at::zeros({}, logits.options());
+  const auto image_nll = at::logaddexp(at::logsumexp(logits - positive.unsqueeze(1), {1}), zero);
+  const auto text_nll = at::logaddexp(at::logsumexp(logits - positive, {0}), zero);
+  return {(image_nll + text_nll).mean() / 2, positive, image_nll, text_nll};
 }
 
 InfoNceGradients info_nce_backward(const Tensor& grad, const Tensor& image, const Tensor& text,
