@@ -8,7 +8,10 @@
 namespace weft::test {
 
 /// The Python with the reference packages, or nullptr: WEFT_PYTHON.
-inline const char* python() { return std::getenv("WEFT_PYTHON"); }
+inline const char* python() {
+  const char* path = std::getenv("WEFT_PYTHON");
+  return path && *path ? path : nullptr;
+}
 
 /// Runs a script with one argument; false where it fails.
 inline bool run_python(const std::string& script, const std::filesystem::path& argument) {
