@@ -4,6 +4,8 @@
 
 #include "core/fail.hpp"
 #include "tokenizers/bert.hpp"
+#include "tokenizers/bpe.hpp"
+#include "tokenizers/byte_level.hpp"
 #include "tokenizers/unicode.hpp"
 #include "tokenizers/wordpiece.hpp"
 
@@ -112,11 +114,53 @@ std::unique_ptr<PreTokenizer> make_pre_tokenizer(const json& component, const Wh
   if (component.is_null()) return nullptr;
   const auto type = type_of(component, where);
   if (type == "BertPreTokenizer") return std::make_unique<BertPreTokenizer>();
+  if (type == "ByteLevel") {
+    return std::make_unique<ByteLevel>(flag(component, "add_prefix_space", true, where),
+                                       flag(component, "use_regex", true, where));
+  }
+  if (type == "Digits")
+    return std::make_unique<Digits>(flag(component, "individual_digits", false, where));
+  if (type == "Sequence") {
+    const auto& list = member(component, "pretokenizers", where);
+    if (!list.is_array()) fail_at(where.at("pretokenizers"), "expected an array");
+    std::vector<std::unique_ptr<PreTokenizer>> parts;
+    for (size_t i = 0; i < list.size(); ++i) {
+      const auto here = where.at("pretokenizers").at(i);
+      if (!parts.empty() && parts.back()->gives_bytes())
+        fail_unsupported(here, "a pre-tokenizer behind ByteLevel");
+      if (auto part = make_pre_tokenizer(list[i], here)) parts.push_back(std::move(part));
+    }
+    return std::make_unique<PreTokenizerSequence>(std::move(parts));
+  }
   fail_unsupported(where, fmt::format("the pre-tokenizer '{}'", type));
 }
 
-std::unique_ptr<Model> make_model(const json& component, const Where& where) {
+static std::unique_ptr<Model> make_bpe(const json& component, bool bytes, const Where& where) {
+  if (!bytes) fail_unsupported(where, "BPE without a ByteLevel pre-tokenizer at the end");
+  for (const auto* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
+    if (!text_member(component, key, "", where).empty())
+      fail_unsupported(where.at(key), "a value other than \"\"");
+  }
+  if (flag(component, "byte_fallback", false, where))
+    fail_unsupported(where.at("byte_fallback"), "true");
+  if (component.contains("dropout") && !component["dropout"].is_null())
+    fail_unsupported(where.at("dropout"), "a value other than null");
+  BpeOptions options;
+  if (component.contains("unk_token") && !component["unk_token"].is_null())
+    options.unk_token = text_member(component, "unk_token", "", where);
+  options.fuse_unk = flag(component, "fuse_unk", false, where);
+  options.ignore_merges = flag(component, "ignore_merges", false, where);
+  return std::make_unique<Bpe>(
+      options, read_vocab(member(component, "vocab", where), where.at("vocab")),
+      read_merges(member(component, "merges", where), where.at("merges")), where);
+}
+
+std::unique_ptr<Model> make_model(const json& component, bool bytes, const Where& where) {
+  // Files written before the models had names are told by their keys.
+  if (component.is_object() && !component.contains("type") && component.contains("merges"))
+    return make_bpe(component, bytes, where);
   const auto type = type_of(component, where);
+  if (type == "BPE") return make_bpe(component, bytes, where);
   if (type == "WordPiece") {
     WordPieceOptions options;
     options.unk_token = text_member(component, "unk_token", options.unk_token, where);
@@ -202,6 +246,7 @@ std::unique_ptr<Decoder> make_decoder(const json& component, const Where& where)
     return std::make_unique<WordPieceDecoder>(text_member(component, "prefix", "##", where),
                                               flag(component, "cleanup", true, where));
   }
+  if (type == "ByteLevel") return std::make_unique<ByteLevelDecoder>();
   fail_unsupported(where, fmt::format("the decoder '{}'", type));
 }
 

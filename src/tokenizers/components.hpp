@@ -60,6 +60,8 @@ class PreTokenizer {
   virtual ~PreTokenizer() = default;
   /// Splits every piece further; may rewrite the text.
   virtual void split(Text& text, std::vector<Piece>& pieces) const = 0;
+  /// Whether the model is to read bytes as symbols (ByteLevel).
+  virtual bool gives_bytes() const { return false; }
 };
 
 class Model {
@@ -120,7 +122,8 @@ std::vector<std::pair<std::string, int64_t>> read_vocab(const json& object, cons
 
 std::unique_ptr<Normalizer> make_normalizer(const json& component, const Where& where);
 std::unique_ptr<PreTokenizer> make_pre_tokenizer(const json& component, const Where& where);
-std::unique_ptr<Model> make_model(const json& component, const Where& where);
+/// `bytes`: the pre-tokenizer gives bytes.
+std::unique_ptr<Model> make_model(const json& component, bool bytes, const Where& where);
 PostProcessor make_post_processor(const json& component, const Where& where);
 std::unique_ptr<Decoder> make_decoder(const json& component, const Where& where);
 

@@ -54,4 +54,7 @@ class Pipeline final : public Tokenizer {
   int64_t size_ = 0;
 };
 
+/// The text of a token in tokenizer_config.json: a string or {"content": ..}; "" for anything else.
+std::string token_content(const json& token);
+
 }  // namespace weft::tokenizers

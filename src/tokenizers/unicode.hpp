@@ -43,6 +43,7 @@ int64_t count_code_points(std::string_view text);
 /// swept over all code points by tests/tokenizers/unicode_test.cpp.
 bool is_white_space(char32_t c);       ///< White_Space; also \s of the byte-level pattern
 bool is_letter(char32_t c);            ///< \p{L}
+bool is_numeric(char32_t c);           ///< \p{N} of the Digits pre-tokenizer
 bool is_number(char32_t c);            ///< \p{N}
 bool is_word(char32_t c);              ///< \w, which decides about single_word added tokens
 bool is_bert_control(char32_t c);      ///< removed by BertNormalizer's clean_text

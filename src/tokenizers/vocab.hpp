@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 namespace weft::tokenizers {
 
 /// Text -> id in one flat array (open addressing). The hash is a polynomial over the bytes, so that
@@ -88,7 +90,13 @@ class Vocab {
     return id >= 0 && static_cast<size_t>(id) < tokens_.size() && known_[id] ? &tokens_[id]
                                                                              : nullptr;
   }
-  int64_t limit() const { return static_cast<int64_t>(tokens_.size()); }  ///< above the largest id
+  nlohmann::json to_json() const {
+    auto out = nlohmann::json::object();
+    for (size_t id = 0; id < tokens_.size(); ++id) {
+      if (known_[id]) out[tokens_[id]] = id;
+    }
+    return out;
+  }
 
  private:
   TextTable ids_;

@@ -73,15 +73,11 @@ std::optional<int64_t> WordPiece::id(std::string_view token) const {
 }
 
 json WordPiece::to_json() const {
-  auto vocab = json::object();
-  for (int64_t id = 0; id < vocab_.limit(); ++id) {
-    if (const auto* token = vocab_.token(id)) vocab[*token] = id;
-  }
   return {{"type", "WordPiece"},
           {"unk_token", options_.unk_token},
           {"continuing_subword_prefix", options_.continuing_subword_prefix},
           {"max_input_chars_per_word", options_.max_input_chars_per_word},
-          {"vocab", std::move(vocab)}};
+          {"vocab", vocab_.to_json()}};
 }
 
 void WordPieceDecoder::decode(std::string_view token, bool first, std::string& bytes) const {

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <array>
+#include <utility>
+
+#include "tokenizers/components.hpp"
+#include "tokenizers/vocab.hpp"
+
+namespace weft::tokenizers {
+
+struct BpeOptions {
+  std::optional<std::string> unk_token = {};
+  bool fuse_unk = false;
+  bool ignore_merges = false;  ///< a piece that is a token is taken whole
+};
+
+/// Which pair of ids becomes which id, and when: an open-addressing table.
+class MergeTable {
+ public:
+  struct Merge {
+    uint32_t rank = 0;
+    int32_t id = -1;  ///< -1: no such merge
+  };
+  void reserve(size_t count);
+  /// The last insertion of a pair counts, as in Hugging Face.
+  void insert(int32_t left, int32_t right, Merge merge);
+  Merge find(int32_t left, int32_t right) const {
+    for (auto at = place(left, right); slots_[at].merge.id >= 0;
+         at = (at + 1) & (slots_.size() - 1)) {
+      if (slots_[at].left == left && slots_[at].right == right) return slots_[at].merge;
+    }
+    return {};
+  }
+
+ private:
+  struct Slot {
+    int32_t left = -1, right = -1;
+    Merge merge;
+  };
+  size_t place(int32_t left, int32_t right) const {
+    const auto key =
+        static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+    return (key * 0x9E3779B97F4A7C15u) >> shift_;
+  }
+  std::vector<Slot> slots_ = std::vector<Slot>(2);
+  int shift_ = 63;
+};
+
+/// Byte-pair encoding (Sennrich et al., 2016) over bytes (Radford et al., 2019): the merge of
+/// lowest rank first, the leftmost of them. Pieces that were met before come from a cache of fixed
+/// size, one a thread.
+class Bpe final : public Model {
+ public:
+  using Merges = std::vector<std::pair<std::string, std::string>>;
+  Bpe(const BpeOptions& options, const std::vector<std::pair<std::string, int64_t>>& tokens,
+      Merges merges, const Where& where);
+
+  void tokenize(std::string_view text, Piece piece, std::vector<Token>& out) const override;
+  int64_t size() const override { return vocab_.size(); }
+  std::optional<int64_t> id(std::string_view token) const override;
+  const std::string* token(int64_t id) const override { return vocab_.token(id); }
+  json to_json() const override;
+
+ private:
+  /// Ids and lengths in bytes of one piece.
+  struct Part {
+    int32_t id;
+    uint32_t length;
+  };
+  void merge(std::string_view piece, std::vector<Part>& out) const;
+
+  BpeOptions options_;
+  Vocab vocab_;
+  Merges merges_;
+  MergeTable table_;
+  std::array<int32_t, 256> bytes_{};
+  int32_t unk_ = -1;
+  uint64_t serial_;  // tells the caches of two models apart
+};
+
+/// Reads "a b" or ["a", "b"].
+Bpe::Merges read_merges(const json& list, const Where& where);
+
+}  // namespace weft::tokenizers
