@@ -188,7 +188,7 @@ WEFT_AVX512 void horizontal(const uint8_t* const* rows, const Axis& axis, uint8_
     const __m512i words = _mm512_packs_epi32(join(sums), join(sums));
     alignas(64) uint32_t rgb[16];
     _mm512_store_si512(rgb, _mm512_packus_epi16(words, words));
-    for (int r = 0; r < ResizeKernels::kRows; ++r) std::memcpy(out[r] + 3 * x, rgb + 4 * r, 4);
+    for (int r = 0; r < 4; ++r) std::memcpy(out[r] + 3 * x, rgb + 4 * r, 4);
   }
 }
 

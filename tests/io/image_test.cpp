@@ -74,19 +74,13 @@ TEST(Image, EveryWholeFileEqualsPillow) {
   EXPECT_EQ(compared, 62);
 }
 
+// The digests are those of numpy's `values >> 8` of what Pillow reads as I;16.
 TEST(Image, SixteenBitGreyKeepsTheHighByte) {
   WEFT_NEEDS_IMAGES();
-  for (const auto& row : rows("ok/")) {
-    if (row.get("mode") != Json("I;16")) continue;
-    SCOPED_TRACE(row.at("file").as_string());
-    const auto image = weft::io::read_image(kImages / row.at("file").as_string());
-    EXPECT_EQ((std::vector{image.width, image.height}),
-              (std::vector{row.at("width").as_int(), row.at("height").as_int()}));
-    for (size_t i = 0; i < image.rgb.size(); i += 3) {
-      ASSERT_EQ(image.rgb[i], image.rgb[i + 1]);
-      ASSERT_EQ(image.rgb[i], image.rgb[i + 2]);
-    }
-  }
+  EXPECT_EQ(digest(weft::io::read_image(kImages / "ok/chelsea_16gray.png")),
+            "5d2a864132f732805c7702eb308224fe3b016ded9e28b7ab36c77277523b6d1b");
+  const auto dark = weft::io::read_image(kImages / "ok/i_trns.png");  // values up to 255
+  EXPECT_EQ(dark.rgb, std::vector<uint8_t>(64 * 64 * 3, 0));
 }
 
 TEST(Image, DamagedFilesGiveTheirCauseOrPillowsPixels) {

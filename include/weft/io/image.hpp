@@ -32,10 +32,13 @@ struct ImageLimits {
 /// PNG (every depth and colour type, interlaced too), told apart by their first bytes. Gives what
 /// Pillow's `ImageOps.exif_transpose(Image.open(f)).convert("RGB")` gives: upright after the
 /// orientation in EXIF or XMP, alpha dropped rather than blended, CMYK by Adobe's inverted
-/// convention, 16-bit samples as v >> 8. Colour profiles and gamma are not applied.
+/// convention, the high byte of 16-bit samples. Colour profiles and gamma are not applied.
 ///
-/// Differs from Pillow: an unreadable EXIF block counts as absent, and files above `limits` are
-/// errors. Throws Error that starts with `name` and says what is damaged, or which format was found
+/// Differs from Pillow: 16-bit grey keeps its high byte too, where Pillow clips to 255; an
+/// unreadable EXIF block counts as absent; files above `limits` and JPEGs of more than 500 scans
+/// are errors.
+///
+/// Throws Error that starts with `name` and says what is damaged, or which format was found
 /// instead. Incomplete files are errors; a JPEG with corrupt but complete data decodes, as in
 /// Pillow.
 WEFT_API Image decode_image(std::span<const std::byte> bytes, std::string_view name,
