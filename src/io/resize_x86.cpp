@@ -185,10 +185,14 @@ WEFT_AVX512 void horizontal(const uint8_t* const* rows, const Axis& axis, uint8_
       for (int d = 0; d < kWords; ++d)
         sums[d] = _mm512_dpbusd_epi32(sums[d], pixels, _mm512_set1_epi32(k[d]));
     }
-    const __m512i words = _mm512_packs_epi32(join(sums), join(sums));
-    alignas(64) uint32_t rgb[16];
-    _mm512_store_si512(rgb, _mm512_packus_epi16(words, words));
-    for (int r = 0; r < 4; ++r) std::memcpy(out[r] + 3 * x, rgb + 4 * r, 4);
+    const __m512i words = _mm512_max_epi32(join(sums), _mm512_setzero_si512());
+    const __m128i rgb = _mm512_cvtusepi32_epi8(words);  // four bytes a row
+    const int32_t rows_of_rgb[] = {_mm_extract_epi32(rgb, 0), _mm_extract_epi32(rgb, 1),
+                                   _mm_extract_epi32(rgb, 2), _mm_extract_epi32(rgb, 3)};
+    std::memcpy(out[0] + 3 * x, &rows_of_rgb[0], 4);
+    std::memcpy(out[1] + 3 * x, &rows_of_rgb[1], 4);
+    std::memcpy(out[2] + 3 * x, &rows_of_rgb[2], 4);
+    std::memcpy(out[3] + 3 * x, &rows_of_rgb[3], 4);
   }
 }
 
@@ -197,21 +201,27 @@ WEFT_AVX512 void vertical(const uint8_t* in, size_t stride, size_t bytes, const 
   constexpr size_t kBlock = 64;
   const int32_t taps = axis.taps[static_cast<size_t>(y)];
   in += stride * static_cast<size_t>(axis.first[static_cast<size_t>(y)]);
+  // Behind the last tap the coefficients are zero, so any row will do.
+  size_t whole[4], rest[4];
+  for (int i = 0; i < 4; ++i) {
+    whole[i] = stride * static_cast<size_t>(i);
+    rest[i] = stride * static_cast<size_t>(std::min(i, (taps - 1) % 4));
+  }
   for (size_t x = 0; x < bytes; x += kBlock) {
     const size_t count = std::min(kBlock, bytes - x);
     const __mmask64 mask = count == kBlock ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
     const int32_t* k = axis.packed.data() + y * (axis.row / 4 * kWords);
+    const uint8_t* from = in + x;
     __m512i sums[4][kWords];
     for (auto& sum : sums) {
       sum[0] = _mm512_set1_epi32(kHalf);
       sum[1] = sum[2] = _mm512_setzero_si512();
     }
     for (int32_t t = 0; t < taps; t += 4, k += kWords) {
-      // Behind the last tap the coefficients are zero, so any row will do.
+      const size_t* offsets = t + 4 <= taps ? whole : rest;
       __m512i rows[4];
-      for (int i = 0; i < 4; ++i)
-        rows[i] = _mm512_maskz_loadu_epi8(
-            mask, in + stride * static_cast<size_t>(std::min(t + i, taps - 1)) + x);
+      for (int i = 0; i < 4; ++i) rows[i] = _mm512_maskz_loadu_epi8(mask, from + offsets[i]);
+      from += 4 * stride;
       const __m512i low01 = _mm512_unpacklo_epi8(rows[0], rows[1]);
       const __m512i high01 = _mm512_unpackhi_epi8(rows[0], rows[1]);
       const __m512i low23 = _mm512_unpacklo_epi8(rows[2], rows[3]);
