@@ -3,6 +3,7 @@
 #include <system_error>
 
 #include <fcntl.h>
+#include <fmt/ranges.h>
 #include <stdio.h>
 
 #include <ATen/core/grad_mode.h>

@@ -56,8 +56,8 @@ Tensor borrow_tensor(const io::TensorView& view) {
 
 TensorMap read_tensors(const std::filesystem::path& path) {
   TensorMap out;
-  for (const auto& view : io::Safetensors::open(path).tensors())
-    out[view.name] = borrow_tensor(view).clone();
+  const auto file = io::Safetensors::open(path);
+  for (const auto& view : file.tensors()) out[view.name] = borrow_tensor(view).clone();
   return out;
 }
 

@@ -1,7 +1,10 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <set>
 #include <unordered_set>
+
+#include <fmt/ranges.h>
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_foreach_add.h>
@@ -112,14 +115,14 @@ void AdamW::step(double lr) {
     const auto group_lr = lr * group.rule.lr_scale;
     const auto decay = group.rule.decay ? o.weight_decay : 0.0;
     // The fused kernel takes tensors of one device and type at a time.
-    std::map<std::pair<at::Device, at::ScalarType>, std::array<std::vector<Tensor>, 5>> fused;
+    std::map<std::pair<std::string, at::ScalarType>, std::array<std::vector<Tensor>, 5>> fused;
     for (size_t i = 0; i < group.parameters.size(); ++i) {
       auto& parameter = group.parameters[i];
       if (!parameter.grad().defined()) continue;
       auto& state = states_[g][i];
       prepare(parameter, state);
       if (o.fused && has_fused_kernel(parameter)) {
-        auto& lists = fused[{parameter.device(), parameter.scalar_type()}];
+        auto& lists = fused[{parameter.device().str(), parameter.scalar_type()}];
         lists[0].push_back(parameter);
         lists[1].push_back(aligned_gradient(parameter));
         lists[2].push_back(state.exp_avg);

@@ -46,9 +46,9 @@ struct AdamWOptions {
 };
 
 struct ParameterGroup {
-  ParameterRule rule;
-  std::vector<std::string> names;
-  std::vector<Tensor> parameters;
+  ParameterRule rule = {};
+  std::vector<std::string> names = {};
+  std::vector<Tensor> parameters = {};
 };
 
 /// AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101), step by step that of
