@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <weft/core/export.hpp>
+#include <weft/data/bad_data.hpp>
+
+namespace weft::data {
+
+/// One sample of a WebDataset shard: neighbouring members whose names are equal up to the first '.'
+/// of the file name.
+struct Sample {
+  std::string key;                            ///< with the folder inside the archive, if any
+  std::string shard;                          ///< path of the archive
+  uint64_t offset = 0;                        ///< of the first member's header in the archive
+  std::map<std::string, std::string> fields;  ///< extension in lower case, without dot -> bytes
+};
+
+/// A sample that cannot be used. Loaders count it and go on.
+class WEFT_API BadSample : public Error {
+ public:
+  BadSample(BadCause cause, const std::string& message)
+      : Error(message, ErrorKind::bad_data), cause_(cause) {}
+  BadCause cause() const { return cause_; }
+
+ private:
+  BadCause cause_;
+};
+
+/// The bytes of `jpg`, `jpeg` or `png`; BadSample(missing_image) where there is none.
+WEFT_API const std::string& image_bytes(const Sample& sample);
+
+/// The captions, at least one, without white space at their ends: `json` with "captions" or
+/// "caption" (a string or an array of strings), else `txt`, which is one caption. Empty ones are
+/// left out. BadSample: missing_caption where nothing remains, bad_caption where the JSON is
+/// damaged or holds something else.
+WEFT_API std::vector<std::string> captions(const Sample& sample);
+
+}  // namespace weft::data

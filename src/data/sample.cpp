@@ -1,0 +1,72 @@
+#include <weft/data/sample.hpp>
+
+#include "core/fail.hpp"
+
+namespace weft::data {
+namespace {
+
+std::string trimmed(const std::string& text) {
+  constexpr std::string_view kSpace = " \t\r\n\v\f";
+  const auto begin = text.find_first_not_of(kSpace);
+  if (begin == std::string::npos) return {};
+  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
+}
+
+[[noreturn]] void bad(const Sample& sample, BadCause cause, const std::string& what) {
+  throw BadSample(cause, fmt::format("{}: sample '{}' at byte {}: {}", sample.shard, sample.key,
+                                     sample.offset, what));
+}
+
+void collect(const Json& value, const Sample& sample, std::vector<std::string>& out) {
+  if (value.is_string()) {
+    out.push_back(value.as_string());
+  } else if (value.is_array()) {
+    try {
+      for (auto& text : value.as_strings()) out.push_back(std::move(text));
+    } catch (const Error&) {
+      bad(sample, BadCause::bad_caption, "expected an array of strings as captions");
+    }
+  } else if (!value.is_null()) {
+    bad(sample, BadCause::bad_caption,
+        fmt::format("expected a string or an array of strings as captions, found {}",
+                    value.type_name()));
+  }
+}
+
+std::vector<std::string> captions_of_json(const Sample& sample, const std::string& text) {
+  Json json;
+  try {
+    json = Json::parse(text, sample.key + ".json");
+  } catch (const Error& error) {
+    bad(sample, BadCause::bad_caption, error.what());
+  }
+  std::vector<std::string> out;
+  if (!json.is_object()) collect(json, sample, out);
+  for (const char* key : {"captions", "caption"})
+    if (out.empty() && json.is_object() && json.contains(key)) collect(json.at(key), sample, out);
+  return out;
+}
+
+}  // namespace
+
+const std::string& image_bytes(const Sample& sample) {
+  for (const char* extension : {"jpg", "jpeg", "png"}) {
+    const auto found = sample.fields.find(extension);
+    if (found != sample.fields.end()) return found->second;
+  }
+  bad(sample, BadCause::missing_image, "has no jpg, jpeg or png");
+}
+
+std::vector<std::string> captions(const Sample& sample) {
+  const auto json = sample.fields.find("json"), txt = sample.fields.find("txt");
+  std::vector<std::string> found, out;
+  if (json != sample.fields.end()) found = captions_of_json(sample, json->second);
+  for (const auto& text : found)
+    if (auto caption = trimmed(text); !caption.empty()) out.push_back(std::move(caption));
+  if (out.empty() && txt != sample.fields.end())
+    if (auto caption = trimmed(txt->second); !caption.empty()) out.push_back(std::move(caption));
+  if (out.empty()) bad(sample, BadCause::missing_caption, "has no caption in a txt or json");
+  return out;
+}
+
+}  // namespace weft::data
