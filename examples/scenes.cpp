@@ -221,7 +221,6 @@ std::string bag_of(const std::string& text) {
 class Shards {
  public:
   Shards(const Options& options, std::string split) : options_(options), split_(std::move(split)) {}
-  ~Shards() = default;
 
   void add(const Scene& scene, const std::vector<std::string>& captions,
            const std::optional<std::string>& swapped, Random& random) {

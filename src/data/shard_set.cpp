@@ -70,6 +70,12 @@ ShardSet::ShardSet(const std::string& pattern, bool needs_image, bool needs_capt
 }
 
 void ShardSet::scan(Shard& shard, bool needs_image, bool needs_caption, BadData& bad) {
+  const auto bytes = shard.file->bytes();
+  if (bytes.size() >= 2 && bytes[0] == std::byte{0x1f} && bytes[1] == std::byte{0x8b})
+    fail(
+        "{}: expected a plain tar archive, found gzip, which cannot be read from the middle; "
+        "decompress it with gunzip",
+        shard.path);
   std::optional<Found> current;
   bool any = false;
   const auto finish = [&] {
@@ -89,7 +95,7 @@ void ShardSet::scan(Shard& shard, bool needs_image, bool needs_caption, BadData&
     current.reset();
   };
   try {
-    io::TarReader reader(shard.file->bytes(), shard.path);
+    io::TarReader reader(bytes, shard.path);
     while (const auto member = reader.next()) {
       const auto name = split_name(member->name);
       if (name && (!current || current->key != name->first)) {
@@ -105,15 +111,15 @@ void ShardSet::scan(Shard& shard, bool needs_image, bool needs_caption, BadData&
     }
     finish();
   } catch (const Error& error) {
-    if (shard.file->bytes().empty()) throw;
+    if (bytes.empty()) throw;
     bad.add(BadCause::cut_shard, shard.path, UINT64_MAX >> 1, error.what());
     return;
   }
   if (!any)
-    fail(ErrorKind::bad_data,
-         "{}: expected samples (KEY.jpg, KEY.txt ...), found an empty "
-         "shard; leave it out of the pattern or write it anew",
-         shard.path);
+    fail(
+        "{}: expected samples (KEY.jpg, KEY.txt ...), found an empty "
+        "shard; leave it out of the pattern or write it anew",
+        shard.path);
 }
 
 std::vector<uint32_t> ShardSet::sizes() const {

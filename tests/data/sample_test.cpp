@@ -1,0 +1,54 @@
+#include <gmock/gmock.h>
+
+#include <weft/data/sample.hpp>
+
+namespace sample_test {
+
+using testing::ElementsAre;
+using weft::data::BadCause;
+using weft::data::BadSample;
+using weft::data::Sample;
+
+static Sample with(std::map<std::string, std::string> fields) {
+  return {.key = "k", .shard = "s.tar", .offset = 512, .fields = std::move(fields)};
+}
+static BadCause cause_of(std::map<std::string, std::string> fields) {
+  try {
+    weft::data::captions(with(std::move(fields)));
+  } catch (const BadSample& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("s.tar: sample 'k' at byte 512"));
+    return error.cause();
+  }
+  ADD_FAILURE() << "no BadSample";
+  return {};
+}
+
+TEST(Captions, ComeFromTextOrJson) {
+  using weft::data::captions;
+  EXPECT_THAT(captions(with({{"txt", " a dog \n"}})), ElementsAre("a dog"));
+  EXPECT_THAT(captions(with({{"json", R"({"captions": ["a", " b ", ""]})"}})),
+              ElementsAre("a", "b"));
+  EXPECT_THAT(captions(with({{"json", R"({"caption": "one"})"}})), ElementsAre("one"));
+  EXPECT_THAT(captions(with({{"json", R"({"caption": ["one", "two"]})"}})),
+              ElementsAre("one", "two"));
+  EXPECT_THAT(captions(with({{"json", R"({"captions": "one"})"}})), ElementsAre("one"));
+  EXPECT_THAT(captions(with({{"json", R"({"captions": ["j"]})"}, {"txt", "t"}})), ElementsAre("j"));
+  EXPECT_THAT(captions(with({{"json", R"({"width": 3})"}, {"txt", "t"}})), ElementsAre("t"));
+}
+
+TEST(Captions, SayWhyThereAreNone) {
+  EXPECT_EQ(cause_of({{"jpg", ""}}), BadCause::missing_caption);
+  EXPECT_EQ(cause_of({{"txt", " \n"}}), BadCause::missing_caption);
+  EXPECT_EQ(cause_of({{"json", R"({"captions": []})"}}), BadCause::missing_caption);
+  EXPECT_EQ(cause_of({{"json", R"({"captions": [1]})"}}), BadCause::bad_caption);
+  EXPECT_EQ(cause_of({{"json", R"({"captions": {"en": "a"}})"}}), BadCause::bad_caption);
+  EXPECT_EQ(cause_of({{"json", R"({"captions": ["a)"}}), BadCause::bad_caption);
+}
+
+TEST(ImageBytes, AreThoseOfAnyImageField) {
+  EXPECT_EQ(weft::data::image_bytes(with({{"jpeg", "x"}})), "x");
+  EXPECT_EQ(weft::data::image_bytes(with({{"png", "y"}, {"txt", ""}})), "y");
+  EXPECT_THROW(weft::data::image_bytes(with({{"gif", "x"}})), BadSample);
+}
+
+}  // namespace sample_test
