@@ -1,0 +1,52 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <weft/core/export.hpp>
+#include <weft/data/image_text.hpp>
+#include <weft/models/dual_encoder.hpp>
+#include <weft/nn/precision.hpp>
+#include <weft/report/stages.hpp>
+#include <weft/tokenizers/tokenizer.hpp>
+
+namespace weft::eval {
+
+struct FeatureOptions {
+  int64_t image_batch = 64;
+  int64_t text_batch = 128;
+  int64_t max_text_tokens = 64;  ///< longer texts are cut; never above what the text encoder allows
+  int64_t chunk = 16'384;        ///< samples held as pixels at a time
+  int threads = 2;               ///< of the tokenizer
+  nn::Precision precision = nn::Precision::fp32;
+  std::function<void(const char* stage, int64_t done)> progress = {};  ///< done so far in this stage
+};
+
+/// A split as what its towers make of it, before the projections.
+struct PairFeatures {
+  at::Tensor image;                   ///< [N, F] fp32
+  at::Tensor text;                    ///< [M, G] fp32, the captions of image 0, then of image 1 ...
+  at::Tensor owner;                   ///< [M] int64, the image of each caption; ascending
+  std::vector<std::string> keys;      ///< [N]
+  std::vector<std::string> captions;  ///< [M]
+};
+
+/// Features [B, F] of uint8 pixels [B, 3, S, S], in batches, without a graph.
+WEFT_API at::Tensor image_features(models::DualEncoderImpl& model, const at::Tensor& pixels,
+                                   const FeatureOptions& options);
+
+/// Features [M, G] of texts, in batches of similar length, without a graph.
+WEFT_API at::Tensor text_features(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
+                                  const std::vector<std::string>& texts, const FeatureOptions& options);
+
+/// One epoch of the loader through both towers, chunk by chunk: load, image_features, text_features are timed in `stages`.
+/// Memory: a chunk of pixels, and the features.
+WEFT_API PairFeatures pair_features(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
+                                    data::ImageTextLoader& loader, const FeatureOptions& options,
+                                    report::Stages& stages);
+
+}  // namespace weft::eval

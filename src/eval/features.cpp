@@ -1,0 +1,126 @@
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/tensor.h>
+#include <torch/types.h>
+#include <torch/utils.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include <weft/eval/features.hpp>
+#include <weft/text/token_batch.hpp>
+
+namespace weft::eval {
+namespace {
+
+/// Evaluation mode while it lives.
+class EvalMode {
+ public:
+  explicit EvalMode(torch::nn::Module& module) : module_(module), training_(module.is_training()) { module_.eval(); }
+  ~EvalMode() { module_.train(training_); }
+
+ private:
+  torch::nn::Module& module_;
+  bool training_;
+};
+
+}  // namespace
+
+at::Tensor image_features(models::DualEncoderImpl& model, const at::Tensor& pixels, const FeatureOptions& options) {
+  TORCH_CHECK_VALUE(pixels.dim() == 4, "image_features: pixels must be [B, 3, S, S], got ", pixels.sizes());
+  const torch::NoGradGuard no_grad;
+  const EvalMode eval(model);
+  const auto device = model.logit_scale.device();
+  std::vector<at::Tensor> rows;
+  for (int64_t begin = 0; begin < pixels.size(0); begin += options.image_batch) {
+    const auto batch = pixels.narrow(0, begin, std::min(options.image_batch, pixels.size(0) - begin));
+    const nn::PrecisionGuard precision(device.type(), options.precision);
+    rows.push_back(model.image_features({.data = batch.to(device)}).to(torch::kFloat32));
+    if (options.progress) options.progress("image_features", begin + batch.size(0));
+  }
+  return at::cat(rows);
+}
+
+at::Tensor text_features(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
+                         const std::vector<std::string>& texts, const FeatureOptions& options) {
+  TORCH_CHECK_VALUE(!texts.empty(), "text_features: no text was given");
+  const torch::NoGradGuard no_grad;
+  const EvalMode eval(model);
+  const auto device = model.logit_scale.device();
+  const auto allowed = model.text->info().max_tokens;
+  const tokenizers::EncodeOptions encode{
+      .max_length = allowed > 0 ? std::min(allowed, options.max_text_tokens) : options.max_text_tokens,
+      .padding = tokenizers::Padding::longest};
+
+  // Neighbours of similar length need little padding; the longest come first, so that memory does not grow later.
+  std::vector<int64_t> order(texts.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return texts[a].size() > texts[b].size(); });
+
+  at::Tensor out;
+  std::vector<std::string> batch;
+  for (size_t begin = 0; begin < order.size(); begin += options.text_batch) {
+    const size_t count = std::min<size_t>(options.text_batch, order.size() - begin);
+    batch.clear();
+    for (size_t i = 0; i < count; ++i) batch.push_back(texts[order[begin + i]]);
+    const auto tokens = text::TokenBatch::from(tokenizer.encode_ids_batch(batch, encode, options.threads));
+    const nn::PrecisionGuard precision(device.type(), options.precision);
+    const auto rows =
+        model.text_features({.data = tokens.ids.to(device), .mask = tokens.mask.to(device)}).to(torch::kFloat32);
+    if (!out.defined()) out = at::empty({static_cast<int64_t>(texts.size()), rows.size(1)}, rows.options());
+    const auto places = at::from_blob(order.data() + begin, {static_cast<int64_t>(count)}, at::kLong);
+    out.index_copy_(0, places.to(device), rows);
+    if (options.progress) options.progress("text_features", static_cast<int64_t>(begin + count));
+  }
+  return out;
+}
+
+PairFeatures pair_features(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
+                           data::ImageTextLoader& loader, const FeatureOptions& options, report::Stages& stages) {
+  PairFeatures out;
+  std::vector<at::Tensor> image, text, pixels;
+  std::vector<int64_t> owner;
+  int64_t held = 0, done = 0;
+  size_t described = 0;  // captions whose features are there
+  const auto encode_chunk = [&] {
+    if (pixels.empty()) return;
+    auto shifted = options;
+    if (options.progress)
+      shifted.progress = [&, done](const char* stage, int64_t count) { options.progress(stage, done + count); };
+    image.push_back(image_features(model, at::cat(pixels), shifted));
+    pixels.clear();
+    stages.lap("image_features");
+    shifted.progress = options.progress;
+    text.push_back(text_features(model, tokenizer, {out.captions.begin() + described, out.captions.end()}, shifted));
+    described = out.captions.size();
+    stages.lap("text_features");
+    done += held;
+    held = 0;
+  };
+  while (auto batch = loader.next()) {
+    for (size_t i = 0; i < batch->keys.size(); ++i) {
+      for (auto& caption : batch->captions[i]) {
+        out.captions.push_back(std::move(caption));
+        owner.push_back(static_cast<int64_t>(out.keys.size()));
+      }
+      out.keys.push_back(std::move(batch->keys[i]));
+    }
+    held += batch->pixels.size(0);
+    pixels.push_back(std::move(batch->pixels));
+    if (options.progress) options.progress("load", done + held);
+    if (held >= options.chunk) {
+      stages.lap("load");
+      encode_chunk();
+    }
+  }
+  stages.lap("load");
+  encode_chunk();
+  if (out.keys.empty()) throw Error("no usable sample was found in the shards: " + loader.bad().summary());
+  out.image = at::cat(image);
+  out.text = at::cat(text);
+  out.owner = at::tensor(owner, at::kLong);
+  return out;
+}
+
+}  // namespace weft::eval
