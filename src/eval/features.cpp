@@ -91,10 +91,12 @@ PairFeatures pair_features(models::DualEncoderImpl& model, const tokenizers::Tok
     image.push_back(image_features(model, at::cat(pixels), shifted));
     pixels.clear();
     stages.lap("image_features");
-    shifted.progress = options.progress;
-    text.push_back(text_features(model, tokenizer, {out.captions.begin() + described, out.captions.end()}, shifted));
-    described = out.captions.size();
-    stages.lap("text_features");
+    if (options.text) {
+      shifted.progress = options.progress;
+      text.push_back(text_features(model, tokenizer, {out.captions.begin() + described, out.captions.end()}, shifted));
+      described = out.captions.size();
+      stages.lap("text_features");
+    }
     done += held;
     held = 0;
   };
@@ -118,7 +120,7 @@ PairFeatures pair_features(models::DualEncoderImpl& model, const tokenizers::Tok
   encode_chunk();
   if (out.keys.empty()) throw Error("no usable sample was found in the shards: " + loader.bad().summary());
   out.image = at::cat(image);
-  out.text = at::cat(text);
+  if (options.text) out.text = at::cat(text);
   out.owner = at::tensor(owner, at::kLong);
   return out;
 }

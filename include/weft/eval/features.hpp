@@ -22,6 +22,7 @@ struct FeatureOptions {
   int64_t max_text_tokens = 64;  ///< longer texts are cut; never above what the text encoder allows
   int64_t chunk = 16'384;        ///< samples held as pixels at a time
   int threads = 2;               ///< of the tokenizer
+  bool text = true;              ///< whether pair_features() runs the text tower
   nn::Precision precision = nn::Precision::fp32;
   std::function<void(const char* stage, int64_t done)> progress = {};  ///< done so far in this stage
 };
@@ -29,7 +30,7 @@ struct FeatureOptions {
 /// A split as what its towers make of it, before the projections.
 struct PairFeatures {
   at::Tensor image;                   ///< [N, F] fp32
-  at::Tensor text;                    ///< [M, G] fp32, the captions of image 0, then of image 1 ...
+  at::Tensor text;                    ///< [M, G] fp32, the captions of image 0, then of image 1 ...; or undefined
   at::Tensor owner;                   ///< [M] int64, the image of each caption; ascending
   std::vector<std::string> keys;      ///< [N]
   std::vector<std::string> captions;  ///< [M]

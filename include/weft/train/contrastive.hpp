@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include <weft/core/export.hpp>
+#include <weft/data/image_text.hpp>
+#include <weft/eval/features.hpp>
+#include <weft/models/dual_encoder.hpp>
+#include <weft/tokenizers/tokenizer.hpp>
+#include <weft/train/trainer.hpp>
+
+namespace weft::train {
+
+/// Which of a sample's `count` captions an epoch uses: drawn uniformly from (seed, epoch, key) alone, so that the choice
+/// depends neither on ranks nor on what ran before.
+WEFT_API size_t draw_caption(int64_t seed, int64_t epoch, std::string_view key, size_t count);
+
+/// Contrastive training on a stream of images and captions. A locked text tower runs once a caption: its features are kept.
+class WEFT_API StreamPairTask : public Task {
+ public:
+  /// `features` says how texts are cut and how a locked text tower runs.
+  StreamPairTask(models::DualEncoder model, std::shared_ptr<tokenizers::Tokenizer> tokenizer,
+                 data::ImageTextLoader& loader, int64_t seed, const eval::FeatureOptions& features = {});
+
+  StepResult step() override;
+  void after_step() override { model_->clamp_scale_(); }
+  int64_t steps_per_epoch() const override { return loader_.batches(); }
+  Json state() const override { return loader_.state(); }
+  void restore(const Json& state) override { loader_.restore(state); }
+
+ private:
+  Tensor text_rows(const std::vector<std::string>& captions);
+
+  models::DualEncoder model_;
+  std::shared_ptr<tokenizers::Tokenizer> tokenizer_;
+  data::ImageTextLoader& loader_;
+  int64_t seed_;
+  eval::FeatureOptions features_;
+  std::unordered_map<std::string, Tensor> known_;  // caption -> features [G] of a locked text tower
+};
+
+/// Contrastive training of what stands behind a locked image tower: image features are in memory, texts too where their
+/// tower is locked (else the captions are encoded at every step). Each epoch is a new permutation of all samples, less the
+/// incomplete batch at its end, with one caption an image.
+class WEFT_API CachedPairTask : public Task {
+ public:
+  /// Throws Error where a batch is larger than the data.
+  CachedPairTask(models::DualEncoder model, std::shared_ptr<tokenizers::Tokenizer> tokenizer,
+                 eval::PairFeatures pairs, int64_t batch_size, int64_t seed, const eval::FeatureOptions& features = {});
+
+  StepResult step() override;
+  void after_step() override { model_->clamp_scale_(); }
+  int64_t steps_per_epoch() const override { return pairs_.image.size(0) / batch_size_; }
+  Json state() const override;
+  void restore(const Json& state) override;
+
+ private:
+  void shuffle();
+
+  models::DualEncoder model_;
+  std::shared_ptr<tokenizers::Tokenizer> tokenizer_;
+  eval::PairFeatures pairs_;
+  int64_t batch_size_, seed_;
+  eval::FeatureOptions features_;
+  std::vector<int64_t> first_;        // [N + 1], first caption of each image
+  Tensor order_;                      // [N] of this epoch
+  int64_t epoch_ = 0, position_ = 0;  // batches taken from this epoch
+};
+
+}  // namespace weft::train

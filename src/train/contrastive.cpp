@@ -1,0 +1,156 @@
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/randperm.h>
+#include <ATen/ops/stack.h>
+#include <torch/types.h>
+#include <torch/utils.h>
+
+#include <algorithm>
+
+#include <weft/text/token_batch.hpp>
+#include <weft/train/contrastive.hpp>
+
+#include "core/fail.hpp"
+
+namespace weft::train {
+namespace {
+
+/// splitmix64's finaliser (Steele et al., 2014).
+uint64_t mix(uint64_t x) {
+  x += 0x9e3779b97f4a7c15;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return x ^ (x >> 31);
+}
+
+/// Unit rows of texts through the tower as it is, with its graph.
+Tensor encode_texts(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
+                    const std::vector<std::string>& captions, const eval::FeatureOptions& features) {
+  const auto allowed = model.text->info().max_tokens;
+  const auto tokens = text::TokenBatch::from(tokenizer.encode_ids_batch(
+      captions, {.max_length = allowed > 0 ? std::min(allowed, features.max_text_tokens) : features.max_text_tokens,
+                 .padding = tokenizers::Padding::longest}));
+  const auto device = model.logit_scale.device();
+  return model.encode_text({.data = tokens.ids.to(device), .mask = tokens.mask.to(device)});
+}
+
+}  // namespace
+
+size_t draw_caption(int64_t seed, int64_t epoch, std::string_view key, size_t count) {
+  uint64_t hash = mix(static_cast<uint64_t>(seed)) ^ mix(static_cast<uint64_t>(epoch) << 1 | 1);
+  for (const char c : key) hash = mix(hash ^ static_cast<unsigned char>(c));
+  // The high half of a 128-bit product is uniform without the bias of a remainder's low bits.
+  return static_cast<size_t>((static_cast<unsigned __int128>(hash) * count) >> 64);
+}
+
+StreamPairTask::StreamPairTask(models::DualEncoder model, std::shared_ptr<tokenizers::Tokenizer> tokenizer,
+                               data::ImageTextLoader& loader, int64_t seed, const eval::FeatureOptions& features)
+    : model_(std::move(model)), tokenizer_(std::move(tokenizer)), loader_(loader), seed_(seed), features_(features) {
+  features_.progress = {};
+}
+
+Tensor StreamPairTask::text_rows(const std::vector<std::string>& captions) {
+  if (!model_->text_locked()) return encode_texts(*model_, *tokenizer_, captions, features_);
+  std::vector<std::string> fresh;
+  for (const auto& caption : captions)
+    if (known_.emplace(caption, Tensor()).second) fresh.push_back(caption);
+  if (!fresh.empty()) {
+    const auto rows = eval::text_features(*model_, *tokenizer_, fresh, features_);
+    for (size_t i = 0; i < fresh.size(); ++i) known_[fresh[i]] = rows[static_cast<int64_t>(i)];
+  }
+  std::vector<Tensor> rows;
+  for (const auto& caption : captions) rows.push_back(known_.at(caption));
+  return model_->project_text(at::stack(rows));
+}
+
+StepResult StreamPairTask::step() {
+  const double waited = loader_.wait_seconds();
+  auto batch = loader_.next();
+  StepResult out;
+  out.data_wait_seconds = loader_.wait_seconds() - waited;
+  if (!batch) return out;
+
+  std::vector<std::string> captions;
+  for (size_t i = 0; i < batch->keys.size(); ++i)
+    captions.push_back(batch->captions[i][draw_caption(seed_, batch->epoch, batch->keys[i], batch->captions[i].size())]);
+  model_->train();
+  const EncoderInput pixels{.data = batch->pixels.to(model_->logit_scale.device())};
+  out.loss = model_->loss(model_->encode_image(pixels), text_rows(captions));
+  out.samples = batch->pixels.size(0);
+  out.epoch_end = batch->last;
+  out.epoch = static_cast<double>(batch->epoch) +
+              static_cast<double>(batch->index + 1) / static_cast<double>(std::max<int64_t>(loader_.batches(), 1));
+  out.extra = {{"logit_scale", model_->logit_scale.exp().item<double>()}};
+  return out;
+}
+
+CachedPairTask::CachedPairTask(models::DualEncoder model, std::shared_ptr<tokenizers::Tokenizer> tokenizer,
+                               eval::PairFeatures pairs, int64_t batch_size, int64_t seed,
+                               const eval::FeatureOptions& features)
+    : model_(std::move(model)),
+      tokenizer_(std::move(tokenizer)),
+      pairs_(std::move(pairs)),
+      batch_size_(batch_size),
+      seed_(seed),
+      features_(features) {
+  const auto count = pairs_.image.size(0);
+  if (batch_size < 1 || batch_size > count)
+    fail("a batch of {} samples cannot be made from {}: choose a smaller --batch-size", batch_size, count);
+  first_.assign(count + 1, 0);
+  const auto owner = pairs_.owner.contiguous();
+  for (int64_t i = 0; i < owner.numel(); ++i) ++first_[owner.data_ptr<int64_t>()[i] + 1];
+  for (int64_t i = 0; i < count; ++i) first_[i + 1] += first_[i];
+  shuffle();
+}
+
+void CachedPairTask::shuffle() {
+  auto generator = at::detail::createCPUGenerator(mix(static_cast<uint64_t>(seed_)) ^ mix(static_cast<uint64_t>(epoch_)));
+  order_ = at::randperm(pairs_.image.size(0), generator, at::kLong);
+}
+
+StepResult CachedPairTask::step() {
+  const auto rows = order_.narrow(0, position_ * batch_size_, batch_size_);
+  std::vector<int64_t> texts;
+  for (int64_t i = 0; i < batch_size_; ++i) {
+    const auto row = rows.data_ptr<int64_t>()[i];
+    texts.push_back(first_[row] + static_cast<int64_t>(
+                                      draw_caption(seed_, epoch_, pairs_.keys[row], first_[row + 1] - first_[row])));
+  }
+  model_->train();
+  const auto device = pairs_.image.device();
+  const auto image = model_->project_image(pairs_.image.index_select(0, rows.to(device)));
+  Tensor text;
+  if (pairs_.text.defined()) {
+    text = model_->project_text(pairs_.text.index_select(0, torch::tensor(texts, at::kLong).to(device)));
+  } else {
+    std::vector<std::string> captions;
+    for (const auto i : texts) captions.push_back(pairs_.captions[i]);
+    text = encode_texts(*model_, *tokenizer_, captions, features_);
+  }
+  StepResult out;
+  out.loss = model_->loss(image, text);
+  out.samples = batch_size_;
+  out.epoch_end = ++position_ == steps_per_epoch();
+  out.epoch = static_cast<double>(epoch_) + static_cast<double>(position_) / static_cast<double>(steps_per_epoch());
+  out.extra = {{"logit_scale", model_->logit_scale.exp().item<double>()}};
+  if (out.epoch_end) {
+    ++epoch_;
+    position_ = 0;
+    shuffle();
+  }
+  return out;
+}
+
+Json CachedPairTask::state() const {
+  return Json::object({{"epoch", epoch_}, {"batch", position_}, {"samples", pairs_.image.size(0)}});
+}
+
+void CachedPairTask::restore(const Json& state) {
+  if (state.at("samples").as_int() != pairs_.image.size(0))
+    fail("the checkpoint was made with {} samples, the data has {}", state.at("samples").as_int(), pairs_.image.size(0));
+  epoch_ = state.at("epoch").as_int();
+  position_ = state.at("batch").as_int();
+  shuffle();
+}
+
+}  // namespace weft::train
