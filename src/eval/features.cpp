@@ -76,6 +76,12 @@ at::Tensor text_features(models::DualEncoderImpl& model, const tokenizers::Token
   return out;
 }
 
+PairRows embed(models::DualEncoderImpl& model, const PairFeatures& pairs) {
+  const torch::NoGradGuard no_grad;
+  const EvalMode eval(model);
+  return {model.project_image(pairs.image), model.project_text(pairs.text)};
+}
+
 PairFeatures pair_features(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
                            data::ImageTextLoader& loader, const FeatureOptions& options, report::Stages& stages) {
   PairFeatures out;

@@ -36,6 +36,12 @@ struct PairFeatures {
   std::vector<std::string> captions;  ///< [M]
 };
 
+/// The same in the shared space: unit rows [N, E] and [M, E].
+struct PairRows {
+  at::Tensor image, text;
+};
+WEFT_API PairRows embed(models::DualEncoderImpl& model, const PairFeatures& pairs);
+
 /// Features [B, F] of uint8 pixels [B, 3, S, S], in batches, without a graph.
 WEFT_API at::Tensor image_features(models::DualEncoderImpl& model, const at::Tensor& pixels,
                                    const FeatureOptions& options);

@@ -1,0 +1,181 @@
+// Trains a dual encoder (CLIP) on captioned images in WebDataset shards: from scratch, or on frozen towers (LiT).
+//
+//     clip_train --train 'flickr8k-128/train-{000000..000006}.tar' --val 'flickr8k-128/val-000000.tar' \
+//                --vision DINOV2_DIR --text MINILM_DIR --lock-vision --lock-text --image-size 126 --precision bf16 --out runs/lit
+//     clip_train --train 'scenes/train-*.tar' --val scenes/val-000000.tar --vision vit_tiny --text text_tiny --out runs/clip
+//
+// Towers are Hugging Face folders or presets. The last line of stdout is one JSON object: recalls on --val and seconds by stage.
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <iostream>
+#include <optional>
+
+#include <weft/checkpoint/dual_encoder_folder.hpp>
+#include <weft/checkpoint/preprocessor.hpp>
+#include <weft/core/flags.hpp>
+#include <weft/data/captions.hpp>
+#include <weft/eval/clip_report.hpp>
+#include <weft/eval/features.hpp>
+#include <weft/eval/retrieval.hpp>
+#include <weft/nn/random_state.hpp>
+#include <weft/report/run_log.hpp>
+#include <weft/report/stages.hpp>
+#include <weft/tokenizers/bpe_trainer.hpp>
+#include <weft/train/contrastive.hpp>
+#include <weft/train/trainer.hpp>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string train, vision, text, out;
+  std::optional<std::string> val = {}, tokenizer = {};
+  bool lock_vision = false, lock_text = false;
+  weft::models::DualEncoderOptions model = {};
+  int64_t image_size = 224, batch_size = 512, workers = 2, vocab_size = 8000, max_text_tokens = 64;
+  double max_bad_fraction = 0.05;
+  bool dry_run = false;
+  weft::train::TrainerOptions trainer = {};
+
+  template <class Self, class V>
+  static void visit(Self& o, V&& v) {
+    v("train", o.train, weft::required, "WebDataset shards: braces, wildcards, patterns joined by '::'");
+    v("val", o.val, "shards for retrieval at the end");
+    v("vision", o.vision, weft::required, "image tower: a Hugging Face folder, or a preset such as vit_tiny");
+    v("text", o.text, weft::required, "text tower: a Hugging Face folder, or a preset such as text_tiny");
+    v("lock_vision", o.lock_vision, "freeze the image tower; it runs once");
+    v("lock_text", o.lock_text, "freeze the text tower; it runs once");
+    v("tokenizer", o.tokenizer, "tokenizer.json or its folder; else the tower's, else a byte-level BPE of the captions");
+    v("vocab_size", o.vocab_size, "of that BPE");
+    v("model", o.model);
+    v("image_size", o.image_size, "pixels a side");
+    v("batch_size", o.batch_size, "samples a step and rank");
+    v("workers", o.workers, "threads that decode images");
+    v("max_text_tokens", o.max_text_tokens, "longer captions are cut");
+    v("max_bad_fraction", o.max_bad_fraction, "largest share of damaged samples");
+    v("out", o.out, weft::required, "run folder: config, metrics, report, checkpoints and model");
+    v("dry_run", o.dry_run, "build everything, read one batch, say what would be done");
+    v("trainer", o.trainer);
+  }
+};
+
+Options parse(int argc, char** argv, Options options) {
+  weft::Flags flags("clip_train", "Trains a dual encoder on captioned images.");
+  flags.add(options);
+  for (const auto& [flag, other] : {std::pair{"train", "train-data"}, {"val", "val-data"}, {"lock-vision", "lock-image"}})
+    flags.alias(flag, other);
+  flags.parse(argc, argv);
+  return options;
+}
+
+/// Frozen towers want their patch tokens averaged and little regularisation; training from scratch wants a warm-up.
+Options defaults(bool frozen) {
+  Options o;
+  o.trainer.epochs = 12;
+  o.model.image_pool = frozen ? weft::nn::Pooling::cls_mean : weft::nn::Pooling::mean;
+  o.model.text_pool = weft::nn::Pooling::mean;
+  o.trainer.wd = frozen ? 0.05 : 0.1;
+  o.trainer.warmup = frozen ? 0 : 100;
+  o.trainer.lr_scheduler = frozen ? weft::train::Schedule::linear : weft::train::Schedule::cosine;
+  if (!frozen) o.trainer.grad_clip_norm = 1;
+  return o;
+}
+
+weft::checkpoint::EncoderFolder tower(const std::string& name, const weft::Json& overrides) {
+  using namespace weft;
+  return fs::is_directory(name) ? checkpoint::load_encoder(name) : checkpoint::make_encoder(name, overrides);
+}
+
+/// --tokenizer, else the text folder's, else the run's own: a byte-level BPE of the training captions.
+std::shared_ptr<weft::tokenizers::Tokenizer> find_tokenizer(const Options& options) {
+  using namespace weft;
+  if (options.tokenizer) return tokenizers::load_tokenizer(*options.tokenizer);
+  if (fs::is_directory(options.text)) return tokenizers::load_tokenizer(options.text);
+  const auto own = fs::path(options.out) / "tokenizer.json";
+  if (!fs::exists(own))
+    tokenizers::train_byte_level_bpe(data::read_captions(options.train), {.vocab_size = options.vocab_size})->save(own);
+  return tokenizers::load_tokenizer(own);
+}
+
+int run(const Options& options) {
+  using namespace weft;
+  report::Stages stages;
+  report::RunLog log(options.out);
+  log.config(to_json(options));
+
+  const auto tokenizer = find_tokenizer(options);
+  nn::seed_all(options.trainer.seed);
+  auto image = tower(options.vision, Json::object({{"image_size", options.image_size}}));
+  auto text = tower(options.text, Json::object({{"vocab_size", tokenizer->vocab_size()}}));
+  models::DualEncoder model(image.encoder, text.encoder, options.model);
+  if (options.lock_vision) model->lock_image();
+  if (options.lock_text) model->lock_text();
+  checkpoint::DualEncoderFolder clip{.model = model, .image = image, .text = text, .tokenizer = tokenizer};
+  clip.transform = checkpoint::image_transform(image.preprocessor);
+  clip.transform.size = clip.transform.resize = options.image_size;
+  stages.lap("models");
+
+  data::ImageTextLoaderOptions source{.shards = options.train, .batch_size = options.batch_size, .workers = options.workers,
+                                      .seed = options.trainer.seed, .epochs = options.trainer.epochs,
+                                      .max_bad_fraction = options.max_bad_fraction, .transform = clip.transform};
+  eval::FeatureOptions features{.max_text_tokens = options.max_text_tokens,
+                                .threads = static_cast<int>(std::max<int64_t>(options.workers, 1)),
+                                .precision = options.trainer.precision};
+  features.text = options.lock_text;
+  data::ImageTextLoaderOptions once = source;  // a plain pass, for features
+  once.shuffle = once.drop_last = false;
+  once.epochs = 1;
+
+  std::unique_ptr<data::ImageTextLoader> loader;
+  std::unique_ptr<train::Task> task;
+  if (options.lock_vision) {
+    loader = std::make_unique<data::ImageTextLoader>(once);
+    report::Progress progress(log.console(), "features", loader->size(), "samples");
+    features.progress = [&](const char*, int64_t done) { progress.update(done); };
+    auto pairs = eval::pair_features(*model, *tokenizer, *loader, features, stages);
+    progress.finish();
+    features.progress = {};
+    task = std::make_unique<train::CachedPairTask>(model, tokenizer, std::move(pairs), options.batch_size,
+                                                   options.trainer.seed, features);
+  } else {
+    loader = std::make_unique<data::ImageTextLoader>(source);
+    task = std::make_unique<train::StreamPairTask>(model, tokenizer, *loader, options.trainer.seed, features);
+  }
+
+  const auto summary = train::Trainer(*model, *task, options.trainer, log).run();
+  stages.lap("heads");
+  if (loader->bad().total() > 0) log.warn(loader->bad().summary());
+  checkpoint::save_dual_encoder(clip, fs::path(options.out) / "model");
+
+  auto result = Json::object();
+  std::vector<report::RetrievalExample> examples;
+  if (options.val && summary.signal == 0) {
+    once.shards = *options.val;
+    data::ImageTextLoader val(once);
+    features.text = true;
+    const auto pairs = eval::pair_features(*model, *tokenizer, val, features, stages);
+    const auto rows = eval::embed(*model, pairs);
+    result = eval::retrieval(rows.image, rows.text, pairs.owner).json();
+    once.batch_size = 12;
+    if (const auto first = data::ImageTextLoader(once).next())
+      examples = eval::retrieval_examples(rows.image, rows.text, pairs, first->pixels);
+    stages.lap("evaluate");
+  }
+  result.set("steps", summary.steps).set("loss", summary.loss).set("bad", loader->bad().json());
+  result.set("seconds", stages.json()).set("total", std::round(stages.total() * 100) / 100);
+  log.log("report: " + eval::write_clip_report(options.out, result, to_json(options), examples).string());
+  std::cout << result.dump() << std::endl;
+  return summary.exit_status();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return weft::run_program("clip_train", [&] {
+    auto options = parse(argc, argv, defaults(true));
+    if (!options.lock_vision || !options.lock_text) options = parse(argc, argv, defaults(false));
+    return run(options);
+  });
+}
