@@ -10,7 +10,7 @@
 #include <iostream>
 #include <optional>
 
-#include <weft/checkpoint/embedder.hpp>
+#include <weft/eval/embedder.hpp>
 #include <weft/core/flags.hpp>
 #include <weft/io/image.hpp>
 
@@ -57,11 +57,12 @@ int run(const Options& options, const std::vector<std::string>& files) {
   using namespace weft;
   if (files.empty() && options.text.empty())
     throw Error("nothing to embed: name image files, or texts behind --text", ErrorKind::usage);
-  checkpoint::Embedder embedder(options.model, {.pool = options.pool,
-                                                .tokenizer = options.tokenizer.value_or(""),
-                                                .batch_size = options.batch_size,
-                                                .max_text_tokens = options.max_text_tokens,
-                                                .precision = options.precision});
+  eval::Embedder embedder(options.model, {.pool = options.pool,
+                                          .tokenizer = options.tokenizer.value_or(""),
+                                          .features = {.image_batch = options.batch_size,
+                                                       .text_batch = options.batch_size,
+                                                       .max_text_tokens = options.max_text_tokens,
+                                                       .precision = options.precision}});
   torch::Tensor images, texts;  // [I, E], [T, E]
   if (!files.empty()) {
     std::vector<io::Image> decoded;

@@ -25,33 +25,42 @@ class EvalMode {
   bool training_;
 };
 
+torch::Device device_of(const torch::nn::Module& module) {
+  const auto parameters = module.parameters();
+  return parameters.empty() ? torch::Device(torch::kCPU) : parameters.front().device();
+}
+
 }  // namespace
 
-at::Tensor image_features(models::DualEncoderImpl& model, const at::Tensor& pixels, const FeatureOptions& options) {
-  TORCH_CHECK_VALUE(pixels.dim() == 4, "image_features: pixels must be [B, 3, S, S], got ", pixels.sizes());
+int64_t text_limit(const Encoder& encoder, const FeatureOptions& options) {
+  const auto allowed = encoder.info().max_tokens;
+  return allowed > 0 ? std::min(allowed, options.max_text_tokens) : options.max_text_tokens;
+}
+
+at::Tensor encode_images(Encoder& encoder, const EncodeFunction& encode, const at::Tensor& pixels,
+                         const FeatureOptions& options) {
+  TORCH_CHECK_VALUE(pixels.dim() == 4 && pixels.size(0) > 0, "encode_images: pixels must be [B, 3, S, S], got ",
+                    pixels.sizes());
   const torch::NoGradGuard no_grad;
-  const EvalMode eval(model);
-  const auto device = model.logit_scale.device();
+  const EvalMode eval(encoder);
+  const auto device = device_of(encoder);
   std::vector<at::Tensor> rows;
   for (int64_t begin = 0; begin < pixels.size(0); begin += options.image_batch) {
     const auto batch = pixels.narrow(0, begin, std::min(options.image_batch, pixels.size(0) - begin));
     const nn::PrecisionGuard precision(device.type(), options.precision);
-    rows.push_back(model.image_features({.data = batch.to(device)}).to(torch::kFloat32));
+    rows.push_back(encode({.data = batch.to(device)}).to(torch::kFloat32));
     if (options.progress) options.progress("image_features", begin + batch.size(0));
   }
   return at::cat(rows);
 }
 
-at::Tensor text_features(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
-                         const std::vector<std::string>& texts, const FeatureOptions& options) {
-  TORCH_CHECK_VALUE(!texts.empty(), "text_features: no text was given");
+at::Tensor encode_texts(Encoder& encoder, const EncodeFunction& encode, const tokenizers::Tokenizer& tokenizer,
+                        const std::vector<std::string>& texts, const FeatureOptions& options) {
+  TORCH_CHECK_VALUE(!texts.empty(), "encode_texts: no text was given");
   const torch::NoGradGuard no_grad;
-  const EvalMode eval(model);
-  const auto device = model.logit_scale.device();
-  const auto allowed = model.text->info().max_tokens;
-  const tokenizers::EncodeOptions encode{
-      .max_length = allowed > 0 ? std::min(allowed, options.max_text_tokens) : options.max_text_tokens,
-      .padding = tokenizers::Padding::longest};
+  const EvalMode eval(encoder);
+  const auto device = device_of(encoder);
+  const auto limit = text_limit(encoder, options);
 
   // Neighbours of similar length need little padding; the longest come first, so that memory does not grow later.
   std::vector<int64_t> order(texts.size());
@@ -64,16 +73,25 @@ at::Tensor text_features(models::DualEncoderImpl& model, const tokenizers::Token
     const size_t count = std::min<size_t>(options.text_batch, order.size() - begin);
     batch.clear();
     for (size_t i = 0; i < count; ++i) batch.push_back(texts[order[begin + i]]);
-    const auto tokens = text::TokenBatch::from(tokenizer.encode_ids_batch(batch, encode, options.threads));
+    const auto tokens = text::tokenize(tokenizer, batch, limit, options.threads);
     const nn::PrecisionGuard precision(device.type(), options.precision);
-    const auto rows =
-        model.text_features({.data = tokens.ids.to(device), .mask = tokens.mask.to(device)}).to(torch::kFloat32);
+    const auto rows = encode({.data = tokens.ids.to(device), .mask = tokens.mask.to(device)}).to(torch::kFloat32);
     if (!out.defined()) out = at::empty({static_cast<int64_t>(texts.size()), rows.size(1)}, rows.options());
     const auto places = at::from_blob(order.data() + begin, {static_cast<int64_t>(count)}, at::kLong);
     out.index_copy_(0, places.to(device), rows);
     if (options.progress) options.progress("text_features", static_cast<int64_t>(begin + count));
   }
   return out;
+}
+
+at::Tensor image_features(models::DualEncoderImpl& model, const at::Tensor& pixels, const FeatureOptions& options) {
+  return encode_images(*model.image, [&](const EncoderInput& x) { return model.image_features(x); }, pixels, options);
+}
+
+at::Tensor text_features(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
+                         const std::vector<std::string>& texts, const FeatureOptions& options) {
+  return encode_texts(*model.text, [&](const EncoderInput& x) { return model.text_features(x); }, tokenizer, texts,
+                      options);
 }
 
 PairRows embed(models::DualEncoderImpl& model, const PairFeatures& pairs) {

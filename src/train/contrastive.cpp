@@ -26,10 +26,7 @@ uint64_t mix(uint64_t x) {
 /// Unit rows of texts through the tower as it is, with its graph.
 Tensor encode_texts(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
                     const std::vector<std::string>& captions, const eval::FeatureOptions& features) {
-  const auto allowed = model.text->info().max_tokens;
-  const auto tokens = text::TokenBatch::from(tokenizer.encode_ids_batch(
-      captions, {.max_length = allowed > 0 ? std::min(allowed, features.max_text_tokens) : features.max_text_tokens,
-                 .padding = tokenizers::Padding::longest}));
+  const auto tokens = text::tokenize(tokenizer, captions, eval::text_limit(*model.text, features));
   const auto device = model.logit_scale.device();
   return model.encode_text({.data = tokens.ids.to(device), .mask = tokens.mask.to(device)});
 }

@@ -42,13 +42,25 @@ struct PairRows {
 };
 WEFT_API PairRows embed(models::DualEncoderImpl& model, const PairFeatures& pairs);
 
-/// Features [B, F] of uint8 pixels [B, 3, S, S], in batches, without a graph.
+/// One vector an input, in batches, without a graph: what a tower gives before or after a projection, as `encode` says.
+/// `encode` maps a batch to [B, F]; results are fp32 on the encoder's device.
+using EncodeFunction = std::function<at::Tensor(const EncoderInput&)>;
+
+/// pixels [B, 3, S, S] uint8 -> [B, F].
+WEFT_API at::Tensor encode_images(Encoder& encoder, const EncodeFunction& encode, const at::Tensor& pixels,
+                                  const FeatureOptions& options);
+/// Batches are of similar length; the rows come in the order of `texts`.
+WEFT_API at::Tensor encode_texts(Encoder& encoder, const EncodeFunction& encode, const tokenizers::Tokenizer& tokenizer,
+                                 const std::vector<std::string>& texts, const FeatureOptions& options);
+
+/// A dual encoder's features before the projections, [B, F] and [M, G].
 WEFT_API at::Tensor image_features(models::DualEncoderImpl& model, const at::Tensor& pixels,
                                    const FeatureOptions& options);
-
-/// Features [M, G] of texts, in batches of similar length, without a graph.
 WEFT_API at::Tensor text_features(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
                                   const std::vector<std::string>& texts, const FeatureOptions& options);
+
+/// How many tokens of a text are read: options.max_text_tokens, or less where the encoder's positions end earlier.
+WEFT_API int64_t text_limit(const Encoder& encoder, const FeatureOptions& options);
 
 /// One epoch of the loader through both towers, chunk by chunk: load, image_features, text_features are timed in `stages`.
 /// Memory: a chunk of pixels, and the features.
