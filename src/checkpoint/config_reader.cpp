@@ -73,8 +73,8 @@ nn::Activation ConfigReader::activation(std::string_view key, std::string_view f
     if (entry.name == name) return entry.value;
     known.emplace_back(entry.name);
   }
-  throw Error(detail::unknown_name("config.json of the family " + family_ + ": activation", name,
-                                   known));
+  throw Error(
+      detail::unknown_name("config.json of the family " + family_ + ": activation", name, known));
 }
 
 void ConfigReader::require(std::string_view key, const Json& only) const {

@@ -50,7 +50,8 @@ const vision::VisionTransformerOptions& options_of(const Encoder& encoder, const
   if (!o.patch_bias) refuse_option(family, "patch_bias = false");
   if (!o.class_token) refuse_option(family, "class_token = false");
   if (!o.position_class) refuse_option(family, "position_class = false");
-  if (o.position_kind != vision::PositionKind::learned) refuse_option(family, "position_kind = sincos");
+  if (o.position_kind != vision::PositionKind::learned)
+    refuse_option(family, "position_kind = sincos");
   if (o.pre_norm) refuse_option(family, "pre_norm = true");
   if (!o.final_norm) refuse_option(family, "final_norm = false");
   if (o.resample.mode != nn::Interpolation::bicubic) refuse_option(family, "bilinear positions");
@@ -89,7 +90,8 @@ Json dinov2_config(const Encoder& encoder, bool with_registers) {
   if (!with_registers && o.num_registers != 0) refuse_option(family, "num_registers > 0");
   if (with_registers && !o.mask_token) refuse_option(family, "mask_token = false");
   if (o.resample.antialias != with_registers)
-    refuse_option(family, with_registers ? "resample.antialias = false" : "resample.antialias = true");
+    refuse_option(family,
+                  with_registers ? "resample.antialias = false" : "resample.antialias = true");
   int64_t ratio = 1;
   while (dinov2_width(o.hidden_size, static_cast<double>(ratio), o.gated) < o.intermediate_size)
     ++ratio;
@@ -191,10 +193,11 @@ Json vit_config(const Encoder& encoder) {
 }  // namespace
 
 Family dinov2_family(bool with_registers) {
-  return {Role::image, with_registers ? "Dinov2WithRegistersModel" : "Dinov2Model",
-          [=](const Json& config, const Family::Has&) { return make_dinov2(config, with_registers); },
-          [=](const Json& config) { return dinov2_key_map(config, with_registers); },
-          [=](const Encoder& encoder) { return dinov2_config(encoder, with_registers); }};
+  return {
+      Role::image, with_registers ? "Dinov2WithRegistersModel" : "Dinov2Model",
+      [=](const Json& config, const Family::Has&) { return make_dinov2(config, with_registers); },
+      [=](const Json& config) { return dinov2_key_map(config, with_registers); },
+      [=](const Encoder& encoder) { return dinov2_config(encoder, with_registers); }};
 }
 
 Family vit_family() { return {Role::image, "ViTModel", make_vit, vit_key_map, vit_config}; }

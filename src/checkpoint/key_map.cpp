@@ -1,13 +1,15 @@
-#include <weft/checkpoint/key_map.hpp>
-
 #include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
 
+#include <fmt/ranges.h>
+
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+
+#include <weft/checkpoint/key_map.hpp>
 
 #include "checkpoint/name_pattern.hpp"
 #include "core/fail.hpp"
@@ -105,8 +107,8 @@ struct KeyMap::Loader {
         }
       }
       if (!theirs.emplace(name, &view).second)
-        unexpected.push_back(fmt::format("{} {}: a second copy of {}", view.name,
-                                         shape_text(view.shape), name));
+        unexpected.push_back(
+            fmt::format("{} {}: a second copy of {}", view.name, shape_text(view.shape), name));
     }
   }
 
@@ -148,10 +150,10 @@ struct KeyMap::Loader {
     }
     const auto tensor = as_tensor(*view);
     if (tensor.is_floating_point() != ours.tensor.is_floating_point()) {
-      misshapen.push_back(fmt::format("{}: expected a {}, found {} (for {})", view->name,
-                                      ours.tensor.is_floating_point() ? "floating-point type"
-                                                                      : "type of integers",
-                                      io::name_of(view->dtype), ours.name));
+      misshapen.push_back(
+          fmt::format("{}: expected a {}, found {} (for {})", view->name,
+                      ours.tensor.is_floating_point() ? "floating-point type" : "type of integers",
+                      io::name_of(view->dtype), ours.name));
       return;
     }
     copies.push_back(copy(tensor));
@@ -183,8 +185,9 @@ struct KeyMap::Loader {
         want(name, to.t().sizes().vec(), ours, [&](at::Tensor from) { return Copy{to, from.t()}; });
         break;
       case Kind::permute:
-        want(name, rule.to_theirs(to).sizes().vec(), ours,
-             [&](at::Tensor from) { return Copy{to, rule.to_ours(from)}; });
+        want(name, rule.to_theirs(to).sizes().vec(), ours, [&](at::Tensor from) {
+          return Copy{to, rule.to_ours(from)};
+        });
         break;
     }
   }
@@ -232,8 +235,8 @@ LoadReport KeyMap::load(const io::Safetensors& file, const std::vector<NamedTens
       if (mapped) break;
     }
     if (!mapped)
-      loader.missing.push_back(fmt::format("a rule for {} {}", parameter.name,
-                                           shape_text(parameter.tensor.sizes())));
+      loader.missing.push_back(
+          fmt::format("a rule for {} {}", parameter.name, shape_text(parameter.tensor.sizes())));
   }
   loader.leave_aside();
   loader.check();

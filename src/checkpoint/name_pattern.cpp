@@ -7,7 +7,7 @@ namespace {
 
 struct Capture {
   std::string_view key;
-  bool many;            // "{x...}"
+  bool many;              // "{x...}"
   std::string_view rest;  // of the pattern
 };
 

@@ -14,11 +14,11 @@ struct TypePair {
   io::DType file;
   at::ScalarType torch;
 };
-constexpr TypePair kTypes[] = {
-    {io::DType::f64, at::kDouble}, {io::DType::f32, at::kFloat},  {io::DType::f16, at::kHalf},
-    {io::DType::bf16, at::kBFloat16}, {io::DType::i64, at::kLong},   {io::DType::i32, at::kInt},
-    {io::DType::i16, at::kShort},  {io::DType::i8, at::kChar},    {io::DType::u8, at::kByte},
-    {io::DType::boolean, at::kBool}};
+constexpr TypePair kTypes[] = {{io::DType::f64, at::kDouble}, {io::DType::f32, at::kFloat},
+                               {io::DType::f16, at::kHalf},   {io::DType::bf16, at::kBFloat16},
+                               {io::DType::i64, at::kLong},   {io::DType::i32, at::kInt},
+                               {io::DType::i16, at::kShort},  {io::DType::i8, at::kChar},
+                               {io::DType::u8, at::kByte},    {io::DType::boolean, at::kBool}};
 
 }  // namespace
 
@@ -33,12 +33,14 @@ at::Tensor as_tensor(const io::TensorView& view) {
       std::memcpy(copy.data_ptr(), view.data.data(), view.data.size());
       return copy;
     }
-    return at::from_blob(const_cast<std::byte*>(view.data.data()), view.shape,
-                         [owner = view.owner](void*) {}, options);
+    return at::from_blob(
+        const_cast<std::byte*>(view.data.data()), view.shape, [owner = view.owner](void*) {},
+        options);
   }
-  fail("{}: the tensor '{}' has the type {}, which is not supported; expected F64, F32, F16, BF16, "
-       "an integer type or BOOL",
-       view.owner ? view.owner->path().string() : "tensor", view.name, io::name_of(view.dtype));
+  fail(
+      "{}: the tensor '{}' has the type {}, which is not supported; expected F64, F32, F16, BF16, "
+      "an integer type or BOOL",
+      view.owner ? view.owner->path().string() : "tensor", view.name, io::name_of(view.dtype));
 }
 
 io::TensorBytes as_bytes(std::string name, const at::Tensor& tensor) {

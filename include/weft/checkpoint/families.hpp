@@ -20,7 +20,8 @@ struct Family {
   Role role;
   /// The class that Hugging Face loads it with, "BertModel".
   std::string architecture;
-  /// Whether a weight, named as in the checkpoint, is there; decides about optional parts (poolers).
+  /// Whether a weight, named as in the checkpoint, is there; decides about optional parts
+  /// (poolers).
   using Has = std::function<bool(std::string_view)>;
   /// Builds the encoder from config.json. Fields that are absent take Hugging Face's defaults; one
   /// that changes the mathematics in a way that weft lacks is an Error that names it; others are

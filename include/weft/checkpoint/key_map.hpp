@@ -23,8 +23,8 @@ struct LoadReport {
   struct Dropped {
     std::string name, reason;
   };
-  std::vector<Dropped> dropped = {};         ///< weights of the file that nothing reads
-  std::vector<std::string> defaulted = {};   ///< parameters that the file lacks and a rule filled
+  std::vector<Dropped> dropped = {};        ///< weights of the file that nothing reads
+  std::vector<std::string> defaulted = {};  ///< parameters that the file lacks and a rule filled
 };
 
 /// Translates the names and layouts of a foreign checkpoint ("theirs") to weft's uniform names
@@ -52,8 +52,8 @@ class WEFT_API KeyMap {
   /// Any other reversible change of values or layout, such as Meta's order of rotary halves.
   using Convert = std::function<at::Tensor(const at::Tensor&)>;
   KeyMap& permute(std::string theirs, std::string ours, Convert to_ours, Convert to_theirs);
-  /// Theirs repeats the weight that `same_as`, also theirs, carries: not read, except where the file
-  /// has only this copy, and not written.
+  /// Theirs repeats the weight that `same_as`, also theirs, carries: not read, except where the
+  /// file has only this copy, and not written.
   KeyMap& tie(std::string theirs, std::string same_as);
   /// Theirs is not read, for a reason that the report gives, and not written.
   KeyMap& drop(std::string theirs, std::string reason);
@@ -65,8 +65,8 @@ class WEFT_API KeyMap {
   /// names, they are read without it, and everything else belongs to the head and is dropped.
   KeyMap& prefix(std::string prefix);
 
-  /// Copies the file's weights into `ours`, converting floating-point types. Missing, unexpected and
-  /// misshapen weights are one Error that lists them all with their shapes, before anything is
+  /// Copies the file's weights into `ours`, converting floating-point types. Missing, unexpected
+  /// and misshapen weights are one Error that lists them all with their shapes, before anything is
   /// copied.
   LoadReport load(const io::Safetensors& file, const std::vector<NamedTensor>& ours) const;
   /// Their tensors, made of ours; views where no copy is needed. Error names what no rule maps.
