@@ -1,0 +1,190 @@
+"""The programs from outside: what they print, how they end, and what a broken input or a killed run leaves."""
+import io
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import tarfile
+import tempfile
+import time
+import unittest
+
+BIN = pathlib.Path(os.environ["WEFT_BIN"])
+SHARED = pathlib.Path(os.environ.get("WEFT_SHARED", ""))
+MODELS = pathlib.Path(os.environ.get("WEFT_MODELS_DIR", ""))
+TINY = ["--vision", "vit_tiny", "--text", "text_tiny", "--image-size", "32", "--batch-size", "32"]
+
+
+def run(program, *arguments, status=0, stdin=None):
+    done = subprocess.run([str(BIN / program), *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=300)
+    if status is not None and done.returncode != status:
+        raise AssertionError(f"{program} {arguments} ended with {done.returncode}, expected {status}\n{done.stderr[-3000:]}")
+    return done
+
+
+def last(done):
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def rewrite(source, target, change):
+    """Copies a tar; change(name, bytes) gives the new bytes, or None to leave the member out."""
+    with tarfile.open(source) as old, tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as new:
+        for member in old:
+            data = change(member.name, old.extractfile(member).read())
+            if data is not None:
+                member.size = len(data)
+                new.addfile(member, io.BytesIO(data))
+
+
+class Programs(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.work = pathlib.Path(tempfile.mkdtemp(prefix="weft_programs_"))
+        cls.data = cls.work / "scenes"
+        run("scenes", "--out", cls.data, "--train", 320, "--size", 32, "--seed", 1)
+        cls.train, cls.val = cls.data / "train-*.tar", cls.data / "val-000000.tar"
+        cls.run = cls.work / "run"
+        cls.trained = run("clip_train", "--train", cls.train, "--val", cls.val, *TINY, "--epochs", 2, "--save-every", 5, "--out", cls.run)
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.work)
+
+    def test_training_ends_in_one_line_of_json_and_fills_the_run_folder(self):
+        result = last(self.trained)
+        for way in ("image_to_text", "text_to_image"):
+            self.assertEqual(set(result[way]), {"r1", "r5", "r10"})
+            self.assertTrue(all(0 <= v <= 1 for v in result[way].values()))
+        self.assertEqual(result["steps"], 20)
+        self.assertAlmostEqual(sum(result["seconds"].values()), result["total"], delta=0.1)
+        for name in ("config.json", "metrics.jsonl", "report.html", "model/config.json", "tokenizer.json"):
+            self.assertTrue((self.run / name).exists(), name)
+        lines = [json.loads(line) for line in (self.run / "metrics.jsonl").read_text().splitlines()]
+        self.assertEqual([line["step"] for line in lines], list(range(1, 21)))
+        self.assertLess(lines[-1]["loss"], lines[0]["loss"])
+
+    def test_evaluation_agrees_with_training_and_scores_swapped_captions(self):
+        result = last(run("clip_eval", "--model", self.run, "--shards", self.val, "--task", "retrieval", "--negatives", "swapped"))
+        self.assertEqual(result["image_to_text"], last(self.trained)["image_to_text"])
+        self.assertEqual(result["swapped"]["images"], 100)
+        self.assertEqual(result["images"], 100)
+
+    def test_embed_gives_unit_vectors_of_images_and_texts(self):
+        with tarfile.open(self.val) as tar:
+            member = next(m for m in tar if m.name.endswith((".png", ".jpg")))
+            picture = self.work / pathlib.Path(member.name).name
+            picture.write_bytes(tar.extractfile(member).read())
+        done = run("embed", "--model", self.run, picture, "--text", "a red circle", "a blue square", "--json", "--similarity")
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([next(iter(line)) for line in lines], ["image", "text", "text", "rows"])
+        for line in lines[:3]:
+            self.assertAlmostEqual(sum(x * x for x in line["embedding"]), 1, places=4)
+        expected = sum(a * b for a, b in zip(lines[0]["embedding"], lines[1]["embedding"]))
+        self.assertAlmostEqual(lines[3]["similarity"][0][0], expected, places=4)
+        seen = last(run("inspect", "image", picture, "--json"))
+        self.assertEqual((seen["width"], seen["height"], len(seen["rgb_sha256"])), (32, 32, 64))
+
+    def test_inspect_shows_texts_models_and_shards(self):
+        texts = ["a red circle", "ein <b>„Kreis“</b>\n"]
+        done = run("inspect", "text", "--tokenizer", self.run, "--stdin", "--json", stdin="".join(json.dumps(t) + "\n" for t in texts))
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual(len(lines), 2)
+        self.assertTrue(all(len(line["ids"]) == len(line["tokens"]) > 2 for line in lines))
+        models = [json.loads(line) for line in run("inspect", "model", self.run, "--json").stdout.splitlines()]
+        self.assertEqual([m["family"] for m in models], ["dual_encoder", "vit", "bert"])
+        self.assertTrue(all(m["flops_per_input"] > m["parameters"] > 0 for m in models[1:]))
+        shards = last(run("inspect", "shards", self.train, "--json"))
+        self.assertEqual((shards["samples"], shards["bad"]["total"]), (320, 0))
+
+    def test_mistakes_end_with_their_status_and_say_what_to_do(self):
+        def message(program, *arguments, status):
+            return run(program, *arguments, status=status).stderr
+        self.assertIn("--vision", message("clip_train", "--train", "x", "--text", "text_tiny", "--out", "x", status=2))
+        self.assertIn("nearest: --batch-size", message("clip_train", "--batch-sise", "3", status=2))
+        fresh = ["--out", self.work / "fresh", "--text", "text_tiny", "--image-size", 32, "--batch-size", 32]
+        self.assertIn("vit_tiny", message("clip_train", "--train", self.train, "--vision", "vit_tinny", *fresh, status=3))
+        self.assertIn("nothing-*.tar", message("clip_train", "--train", self.work / "nothing-*.tar", "--vision", "vit_tiny", *fresh, status=3))
+        self.assertIn("config.json", message("clip_eval", "--model", self.data, "--shards", self.val, status=3))
+        self.assertIn("missing.png", message("embed", "--model", self.run, self.work / "missing.png", status=3))
+        (self.work / "page.jpg").write_text("<html></html>")
+        self.assertIn("page.jpg", message("inspect", "image", self.work / "page.jpg", status=3))
+        self.assertIn("--resume", message("clip_train", "--train", self.train, *TINY, "--out", self.run, status=2))
+        for program in ("clip_train", "clip_eval", "embed", "inspect", "scenes"):
+            self.assertIn("--", run(program, "--help").stdout)
+
+    def test_damage_is_counted_and_too_much_of_it_ends_with_5(self):
+        rng, damaged = random.Random(5), {}
+
+        def some(name, data):
+            if name.endswith((".png", ".jpg")) and rng.random() < 0.02:
+                damaged[name] = True
+                return data[: len(data) // 2]
+            return data
+        light = self.work / "light"
+        light.mkdir()
+        rewrite(self.data / "train-000000.tar", light / "train-000000.tar", some)
+        cut = (self.data / "val-000000.tar").read_bytes()
+        (light / "train-000001.tar").write_bytes(cut[: len(cut) * 9 // 10])
+        self.assertTrue(damaged)
+        done = run("clip_train", "--train", light / "train-*.tar", *TINY, "--epochs", 1, "--out", self.work / "damaged")
+        causes = last(done)["bad"]["by_cause"]
+        self.assertEqual(causes.get("decode_error"), len(damaged))
+        self.assertEqual(causes.get("cut_shard"), 1)
+        heavy = self.work / "heavy"
+        heavy.mkdir()
+        rewrite(self.data / "train-000000.tar", heavy / "train-000000.tar",
+                lambda name, data: data[:40] if name.endswith((".png", ".jpg")) and rng.random() < 0.3 else data)
+        done = run("clip_train", "--train", heavy / "train-*.tar", *TINY, "--epochs", 1, "--out", self.work / "heavy_run", status=5)
+        self.assertIn("train-000000.tar", done.stderr)
+
+    def test_a_killed_run_resumes_to_the_same_bytes(self):
+        arguments = ["clip_train", "--train", self.train, *TINY, "--epochs", 4, "--save-every", 3, "--seed", 7, "--out"]
+        calm, killed = self.work / "calm", self.work / "killed"
+        run(*arguments, calm)
+        process = subprocess.Popen([str(BIN / arguments[0]), *map(str, arguments[1:]), str(killed)],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.time() + 120
+        while time.time() < deadline and process.poll() is None and not list(killed.glob("checkpoints/step-*")):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        self.assertTrue(list(killed.glob("checkpoints/step-*")))
+        run(*arguments, killed, "--resume", "latest")
+        for name in ("model/model.safetensors", "model/image/model.safetensors", "model/text/model.safetensors"):
+            self.assertEqual((calm / name).read_bytes(), (killed / name).read_bytes(), name)
+
+        def losses(folder):
+            return [(m["step"], m["loss"]) for m in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())]
+        self.assertEqual(losses(calm), losses(killed))
+
+    def test_a_term_signal_saves_and_ends_with_143(self):
+        out = self.work / "stopped"
+        process = subprocess.Popen([str(BIN / "clip_train"), "--train", str(self.train), *TINY, "--epochs", "500", "--out", str(out)],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.time() + 120
+        while time.time() < deadline and process.poll() is None and not (out / "metrics.jsonl").exists():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(60), 143)
+        self.assertTrue(list(out.glob("checkpoints/step-*")))
+
+    def test_max_steps_stops_and_resume_finishes_the_schedule(self):
+        arguments = ["clip_train", "--train", self.train, *TINY, "--epochs", 2, "--out", self.work / "short"]
+        self.assertEqual(last(run(*arguments, "--max-steps", 7))["steps"], 7)
+        self.assertEqual(last(run(*arguments, "--resume", "latest"))["steps"], 20)
+
+    @unittest.skipUnless((MODELS / "dinov2-small").exists() and (SHARED / "data/flickr8k-128").exists(), "needs real weights and shared/data")
+    def test_locked_real_towers_train_their_heads(self):
+        done = run("clip_train", "--train", SHARED / "data/flickr8k-128/val-000000.tar", "--val", SHARED / "data/flickr8k-128/val-000000.tar",
+                   "--vision", MODELS / "dinov2-small", "--text", MODELS / "minilm-l6", "--lock-vision", "--lock-text", "--image-size", 126,
+                   "--batch-size", 100, "--epochs", 10, "--precision", "bf16", "--out", self.work / "lit")
+        result = last(done)
+        self.assertGreater(result["image_to_text"]["r10"], 0.5)  # seen in training: this is memory, not generalisation
+        self.assertEqual(set(result["seconds"]), {"models", "load", "image_features", "text_features", "heads", "evaluate"})
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
