@@ -1,7 +1,7 @@
 // Trains a dual encoder (CLIP) on captioned images in WebDataset shards: from scratch, or on frozen towers (LiT).
 //
-//     clip_train --train 'flickr8k-128/train-{000000..000006}.tar' --val 'flickr8k-128/val-000000.tar' \
-//                --vision DINOV2_DIR --text MINILM_DIR --lock-vision --lock-text --image-size 126 --precision bf16 --out runs/lit
+//     clip_train --train 'flickr8k-128/train-{000000..000006}.tar' --val 'flickr8k-128/val-000000.tar' --vision DINOV2_DIR
+//                --text MINILM_DIR --lock-vision --lock-text --image-size 126 --precision bf16 --out runs/lit
 //     clip_train --train 'scenes/train-*.tar' --val scenes/val-000000.tar --vision vit_tiny --text text_tiny --out runs/clip
 //
 // Towers are Hugging Face folders or presets. The last line of stdout is one JSON object: recalls on --val and seconds by stage.
