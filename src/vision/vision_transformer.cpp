@@ -1,24 +1,10 @@
 #include <ATen/ATen.h>
 
 #include <weft/nn/autocast.hpp>
+#include <weft/ops/patchify.hpp>
 #include <weft/vision/vision_transformer.hpp>
 
 namespace weft::vision {
-namespace {
-
-// [B, C, H, W] -> [B, h*w, C*p*p], each row in the order of a convolution's weight.
-at::Tensor patches_of(const at::Tensor& pixels, int64_t p) {
-  const auto B = pixels.size(0), C = pixels.size(1);
-  const auto h = pixels.size(2) / p, w = pixels.size(3) / p;
-  return pixels.narrow(2, 0, h * p)
-      .narrow(3, 0, w * p)
-      .reshape({B, C, h, p, w, p})
-      .permute({0, 2, 4, 1, 3, 5})
-      .reshape({B, h * w, C * p * p});
-}
-
-}  // namespace
-
 VisionTransformerImpl::VisionTransformerImpl(const VisionTransformerOptions& o) : options(o) {
   if (options.intermediate_size == 0) options.intermediate_size = 4 * o.hidden_size;
   TORCH_CHECK_VALUE(o.patch_size > 0 && o.image_size >= o.patch_size,
@@ -82,26 +68,6 @@ EncoderInfo VisionTransformerImpl::info() const {
           .patch_size = options.patch_size};
 }
 
-VisionTransformerImpl::PatchLinear VisionTransformerImpl::patch_linear(bool bytes) const {
-  const auto& o = options;
-  const auto weight = patch_embed->weight.view({o.hidden_size, -1});
-  const auto& bias = patch_embed->bias;
-  if (!bytes) return {weight, bias};
-  // (v/255 - m)/s . W + b = v . W/(255 s) + (b - sum W m/s): the integers 0..255 enter as they are.
-  const auto channels = static_cast<size_t>(o.num_channels);
-  TORCH_CHECK_VALUE(o.pixel_mean.size() == channels && o.pixel_std.size() == channels,
-                    "VisionTransformer: uint8 pixels need pixel_mean and pixel_std of ", channels,
-                    " channels, got ", o.pixel_mean.size(), " and ", o.pixel_std.size());
-  const auto mean = at::tensor(o.pixel_mean, at::kDouble),
-             std = at::tensor(o.pixel_std, at::kDouble);
-  const auto area = o.patch_size * o.patch_size;
-  const auto spread = [&](const at::Tensor& channel) {  // [C] -> [C*p*p], like the weight
-    return channel.repeat_interleave(area).to(weight.options());
-  };
-  const auto shift = (weight * spread(mean / std)).sum(1).neg();
-  return {weight * spread(1 / (255 * std)), bias.defined() ? bias + shift : shift};
-}
-
 torch::Tensor VisionTransformerImpl::positions_for(int64_t height, int64_t width) const {
   const bool class_position = options.class_token && options.position_class;
   if (positions.defined())
@@ -123,6 +89,12 @@ torch::Tensor VisionTransformerImpl::embed(const torch::Tensor& pixels,
   TORCH_CHECK_VALUE(pixels.size(2) >= o.patch_size && pixels.size(3) >= o.patch_size,
                     "VisionTransformer: pixels of ", pixels.sizes(), " hold no patch of ",
                     o.patch_size, " x ", o.patch_size);
+  TORCH_CHECK_VALUE(pixels.scalar_type() != at::kByte ||
+                        (o.pixel_mean.size() == static_cast<size_t>(o.num_channels) &&
+                         o.pixel_std.size() == o.pixel_mean.size()),
+                    "VisionTransformer: uint8 pixels need pixel_mean and pixel_std of ",
+                    o.num_channels, " channels, got ", o.pixel_mean.size(), " and ",
+                    o.pixel_std.size());
   const bool fast = !masked.defined() && nn::inference_applies(pixels, is_training());
   auto x = fast ? embed_packed(pixels) : embed_plain(pixels, masked);
   if (is_training() && o.embed_dropout > 0) x = at::dropout(x, o.embed_dropout, true);
@@ -133,11 +105,10 @@ torch::Tensor VisionTransformerImpl::embed_plain(const torch::Tensor& pixels,
                                                  const torch::Tensor& masked) {
   const auto& o = options;
   const auto height = pixels.size(2) / o.patch_size, width = pixels.size(3) / o.patch_size;
-  const bool bytes = pixels.scalar_type() == at::kByte;
-  const auto [weight, bias] = patch_linear(bytes);
-  auto patches = patches_of(pixels, o.patch_size);
-  if (bytes) patches = patches.to(weight.scalar_type());
-  auto x = at::linear(patches, weight, bias);  // [B, h*w, D]
+  const auto& bias = patch_embed->bias;
+  auto x = ops::patch_embed(pixels, patch_embed->weight,
+                            bias.defined() ? std::optional(bias) : std::nullopt, o.pixel_mean,
+                            o.pixel_std);  // [B, h*w, D]
   if (masked.defined()) {
     TORCH_CHECK_VALUE(mask_token.defined(),
                       "VisionTransformer: masked patches need mask_token, which is off");
@@ -171,7 +142,22 @@ torch::Tensor VisionTransformerImpl::embed_packed(const torch::Tensor& pixels) {
                                            register_tokens, positions};
   if (packed_.type != type || packed_.bytes != bytes || packed_.height != height ||
       packed_.width != width || !packed_.stamp.matches(sources)) {
-    const auto [weight, bias] = patch_linear(bytes);
+    auto weight = patch_embed->weight.detach().reshape({o.hidden_size, -1});
+    auto bias = patch_embed->bias;
+    if (bytes) {
+      // As ops::patch_embed: W x + b = W' (u - 128) + b', b' from the rounded W'.
+      const auto channel = [&](auto&& value) {  // [C] -> [C*p*p]
+        std::vector<double> values;
+        for (size_t c = 0; c < o.pixel_mean.size(); ++c)
+          values.insert(values.end(), o.patch_size * o.patch_size, value(c));
+        return at::tensor(values, at::kFloat);
+      };
+      weight = (weight * channel([&](size_t c) { return 1 / (255 * o.pixel_std[c]); })).to(type);
+      const auto shift =
+          at::mv(weight.to(at::kDouble),
+                 channel([&](size_t c) { return 128 - 255 * o.pixel_mean[c]; }).to(at::kDouble));
+      bias = bias.defined() ? shift.add_(bias) : shift;
+    }
     packed_.patches = nn::PackedLinear(weight, bias, type, pixels.size(0) * height * width);
     const auto table = positions_for(height, width).detach().to(at::kFloat);
     const int64_t class_rows = table.size(1) - height * width;
@@ -187,7 +173,9 @@ torch::Tensor VisionTransformerImpl::embed_packed(const torch::Tensor& pixels) {
     packed_.width = width;
     packed_.stamp.set(sources);
   }
-  const auto patches = packed_.patches(patches_of(pixels, o.patch_size).to(type));  // [B, h*w, D]
+  auto cut = ops::patchify(pixels, o.patch_size).to(type);
+  if (bytes) cut.sub_(128);
+  const auto patches = packed_.patches(cut);  // [B, h*w, D]
   const auto before = packed_.prefix.defined() ? packed_.prefix.size(1) : 0;
   auto x = at::empty({pixels.size(0), before + height * width, o.hidden_size},
                      pixels.options().dtype(at::kFloat));

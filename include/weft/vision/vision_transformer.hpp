@@ -114,10 +114,6 @@ class WEFT_API VisionTransformerImpl : public Encoder {
   nn::Linear pooler{nullptr};
 
  private:
-  struct PatchLinear {
-    torch::Tensor weight, bias;  // [D, C*p*p], [D] or undefined
-  };
-  PatchLinear patch_linear(bool bytes) const;
   torch::Tensor positions_for(int64_t height, int64_t width) const;
   torch::Tensor embed_plain(const torch::Tensor& pixels, const torch::Tensor& masked);
   torch::Tensor embed_packed(const torch::Tensor& pixels);
