@@ -5,6 +5,7 @@
 #include <weft/vision/vision_transformer.hpp>
 
 namespace weft::vision {
+
 VisionTransformerImpl::VisionTransformerImpl(const VisionTransformerOptions& o) : options(o) {
   if (options.intermediate_size == 0) options.intermediate_size = 4 * o.hidden_size;
   TORCH_CHECK_VALUE(o.patch_size > 0 && o.image_size >= o.patch_size,
