@@ -3,6 +3,8 @@
 #include <weft/nn/checkpointing.hpp>
 #include <weft/nn/transformer_stack.hpp>
 
+#include "nn/packed_stack.hpp"
+
 namespace weft::nn {
 
 TransformerStackImpl::TransformerStackImpl(const TransformerStackOptions& o) : options(o) {
@@ -11,6 +13,8 @@ TransformerStackImpl::TransformerStackImpl(const TransformerStackOptions& o) : o
   for (int64_t i = 0; i < o.num_layers; ++i)
     blocks.push_back(register_module(std::to_string(i), TransformerBlock(o.block)));
 }
+
+TransformerStackImpl::~TransformerStackImpl() = default;
 
 TransformerStackImpl::Output TransformerStackImpl::forward(torch::Tensor x,
                                                            const torch::Tensor& mask,
@@ -28,6 +32,14 @@ TransformerStackImpl::Output TransformerStackImpl::forward(torch::Tensor x,
     TORCH_CHECK_VALUE(index >= 0 && index <= last, "encode: hidden layer ", layer,
                       " is not among the layers 0 to ", last, " that run");
     layers.push_back(index);
+  }
+  if (last > 0 && inference_applies(x, is_training()) && PackedStack::supports(options.block)) {
+    if (!packed_) packed_ = std::make_unique<PackedStack>();
+    if (auto packed = packed_->run(blocks, x, mask, layers, last)) {
+      out.x = std::move(packed->x);
+      out.hidden = std::move(packed->hidden);
+      return out;
+    }
   }
   out.hidden.resize(layers.size());
   const auto keep = [&](int64_t layer) {

@@ -95,7 +95,8 @@ void Progress::update(int64_t done, double data_wait_seconds, std::string_view d
   show(false);
 }
 
-void Progress::finish() {
+void Progress::finish(std::string_view detail) {
+  if (!detail.empty()) detail_ = detail;
   show(true);
   console_.end_progress();
 }

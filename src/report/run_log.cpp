@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -124,7 +125,7 @@ void RunLog::begin(int64_t done, int64_t total) {
   const auto path = metrics_path();
   int64_t kept = 0;
   size_t bytes = 0;
-  last_samples_ = 0;
+  last_ = {};
   if (done > 0 && std::filesystem::exists(path)) {
     // Only the lines of the run that goes on stay; a killed run has written more.
     const auto text = io::read_file(path, kMaxBytes);
@@ -132,7 +133,7 @@ void RunLog::begin(int64_t done, int64_t total) {
       const auto metrics = parse_line(line, fmt::format("{}, line {}", path.string(), count));
       if (metrics.step > done) return false;
       ++kept;
-      last_samples_ = metrics.samples;
+      last_ = metrics;
       return true;
     });
   }
@@ -149,6 +150,8 @@ void RunLog::begin(int64_t done, int64_t total) {
         std::make_unique<TensorBoardWriter>(folder_ / "tensorboard", done > 0 ? done + 1 : 0);
   progress_ = std::make_unique<Progress>(console_, "step", total, "steps", done);
   wait_seconds_ = 0;
+  first_samples_ = last_.samples;
+  begin_ = Clock::now();
   last_write_ = Clock::now();
 }
 
@@ -167,21 +170,22 @@ void RunLog::step(const StepMetrics& metrics) {
     tensorboard_->scalars(metrics.step, values);
   }
   if (metrics.samples_per_second > 0)
-    wait_seconds_ += metrics.data_wait * static_cast<double>(metrics.samples - last_samples_) /
+    wait_seconds_ += metrics.data_wait * static_cast<double>(metrics.samples - last_.samples) /
                      metrics.samples_per_second;
-  last_samples_ = metrics.samples;
-  const auto detail =
-      console_.due()
-          ? fmt::format(" epoch {:.2f}  loss {:.4f}  lr {:.2e}  norm {:.3g}  {:.0f} samples/s",
-                        metrics.epoch, metrics.loss, metrics.lr, metrics.grad_norm,
-                        metrics.samples_per_second)
-          : std::string();
-  progress_->update(metrics.step, wait_seconds_, detail);
+  last_ = metrics;
+  progress_->update(metrics.step, wait_seconds_, console_.due() ? detail() : std::string());
   if (Clock::now() - last_write_ > kWriteEvery) write_lines();
 }
 
 void RunLog::scalars(int64_t step, const std::vector<std::pair<std::string, double>>& values) {
   if (tensorboard_) tensorboard_->scalars(step, values);
+}
+
+std::string RunLog::detail() const {
+  const auto seconds = std::chrono::duration<double>(Clock::now() - begin_).count();
+  const auto rate = static_cast<double>(last_.samples - first_samples_) / std::max(seconds, 1e-9);
+  return fmt::format("epoch {:.2f}  loss {:.4f}  lr {:.2e}  norm {:.3g}  {:.0f} samples/s",
+                     last_.epoch, last_.loss, last_.lr, last_.grad_norm, rate);
 }
 
 void RunLog::write_lines() {
@@ -198,7 +202,7 @@ void RunLog::flush() {
 }
 
 void RunLog::end() {
-  if (progress_) progress_->finish();
+  if (progress_) progress_->finish(detail());
   progress_.reset();
   flush();
 }

@@ -1,22 +1,10 @@
 #include <ATen/ATen.h>
 
+#include <weft/nn/autocast.hpp>
+#include <weft/ops/patchify.hpp>
 #include <weft/vision/vision_transformer.hpp>
 
 namespace weft::vision {
-namespace {
-
-// [B, C, H, W] -> [B, h*w, C*p*p], each row in the order of a convolution's weight.
-at::Tensor patches_of(const at::Tensor& pixels, int64_t p) {
-  const auto B = pixels.size(0), C = pixels.size(1);
-  const auto h = pixels.size(2) / p, w = pixels.size(3) / p;
-  return pixels.narrow(2, 0, h * p)
-      .narrow(3, 0, w * p)
-      .reshape({B, C, h, p, w, p})
-      .permute({0, 2, 4, 1, 3, 5})
-      .reshape({B, h * w, C * p * p});
-}
-
-}  // namespace
 
 VisionTransformerImpl::VisionTransformerImpl(const VisionTransformerOptions& o) : options(o) {
   if (options.intermediate_size == 0) options.intermediate_size = 4 * o.hidden_size;
@@ -81,36 +69,14 @@ EncoderInfo VisionTransformerImpl::info() const {
           .patch_size = options.patch_size};
 }
 
-torch::Tensor VisionTransformerImpl::embed_patches(const torch::Tensor& pixels) {
-  const auto& o = options;
-  auto weight = patch_embed->weight.view({o.hidden_size, -1});  // [D, C*p*p]
-  auto bias = patch_embed->bias;
-  auto patches = patches_of(pixels, o.patch_size);
-  if (pixels.scalar_type() != at::kByte) return at::linear(patches, weight, bias);
-  // (v/255 - m)/s . W + b = v . W/(255 s) + (b - sum W m/s): the integers 0..255 enter as they are.
-  const auto channels = static_cast<size_t>(o.num_channels);
-  TORCH_CHECK_VALUE(o.pixel_mean.size() == channels && o.pixel_std.size() == channels,
-                    "VisionTransformer: uint8 pixels need pixel_mean and pixel_std of ", channels,
-                    " channels, got ", o.pixel_mean.size(), " and ", o.pixel_std.size());
-  const auto type = weight.options().dtype(at::kDouble).device(at::kCPU);
-  const auto mean = at::tensor(o.pixel_mean, type), std = at::tensor(o.pixel_std, type);
-  const auto area = o.patch_size * o.patch_size;
-  const auto spread = [&](const at::Tensor& channel) {  // [C] -> [C*p*p], like the weight
-    return channel.repeat_interleave(area).to(weight.options());
-  };
-  const auto shift = at::mv(weight, spread(mean / std)).neg();
-  weight = weight * spread(1 / (255 * std));
-  return at::linear(patches.to(weight.scalar_type()), weight,
-                    bias.defined() ? bias + shift : shift);
-}
-
-torch::Tensor VisionTransformerImpl::positions_for(int64_t height, int64_t width,
-                                                   const torch::Tensor& like) {
+torch::Tensor VisionTransformerImpl::positions_for(int64_t height, int64_t width) const {
   const bool class_position = options.class_token && options.position_class;
   if (positions.defined())
     return nn::resample_positions(positions, height, width, class_position ? 1 : 0,
                                   options.resample);
-  auto table = nn::sincos_2d(options.hidden_size, height, width).to(like.options()).unsqueeze(0);
+  auto table = nn::sincos_2d(options.hidden_size, height, width)
+                   .to(patch_embed->weight.options())
+                   .unsqueeze(0);
   if (class_position) table = at::cat({at::zeros_like(table.narrow(1, 0, 1)), table}, 1);
   return table;
 }
@@ -121,10 +87,29 @@ torch::Tensor VisionTransformerImpl::embed(const torch::Tensor& pixels,
   TORCH_CHECK_VALUE(pixels.dim() == 4 && pixels.size(1) == o.num_channels,
                     "VisionTransformer: pixels must be [B, ", o.num_channels, ", H, W], got ",
                     pixels.sizes());
+  TORCH_CHECK_VALUE(pixels.size(2) >= o.patch_size && pixels.size(3) >= o.patch_size,
+                    "VisionTransformer: pixels of ", pixels.sizes(), " hold no patch of ",
+                    o.patch_size, " x ", o.patch_size);
+  TORCH_CHECK_VALUE(pixels.scalar_type() != at::kByte ||
+                        (o.pixel_mean.size() == static_cast<size_t>(o.num_channels) &&
+                         o.pixel_std.size() == o.pixel_mean.size()),
+                    "VisionTransformer: uint8 pixels need pixel_mean and pixel_std of ",
+                    o.num_channels, " channels, got ", o.pixel_mean.size(), " and ",
+                    o.pixel_std.size());
+  const bool fast = !masked.defined() && nn::inference_applies(pixels, is_training());
+  auto x = fast ? embed_packed(pixels) : embed_plain(pixels, masked);
+  if (is_training() && o.embed_dropout > 0) x = at::dropout(x, o.embed_dropout, true);
+  return pre_norm ? pre_norm(x) : x;
+}
+
+torch::Tensor VisionTransformerImpl::embed_plain(const torch::Tensor& pixels,
+                                                 const torch::Tensor& masked) {
+  const auto& o = options;
   const auto height = pixels.size(2) / o.patch_size, width = pixels.size(3) / o.patch_size;
-  TORCH_CHECK_VALUE(height > 0 && width > 0, "VisionTransformer: pixels of ", pixels.sizes(),
-                    " hold no patch of ", o.patch_size, " x ", o.patch_size);
-  auto x = embed_patches(pixels);  // [B, h*w, D]
+  const auto& bias = patch_embed->bias;
+  auto x = ops::patch_embed(pixels, patch_embed->weight,
+                            bias.defined() ? std::optional(bias) : std::nullopt, o.pixel_mean,
+                            o.pixel_std);  // [B, h*w, D]
   if (masked.defined()) {
     TORCH_CHECK_VALUE(mask_token.defined(),
                       "VisionTransformer: masked patches need mask_token, which is off");
@@ -134,21 +119,71 @@ torch::Tensor VisionTransformerImpl::embed(const torch::Tensor& pixels,
                       "] bool, got ", masked.sizes(), " ", masked.scalar_type());
     x = at::where(masked.unsqueeze(2), mask_token.to(x.scalar_type()).unsqueeze(0), x);
   }
-  const auto table = positions_for(height, width, patch_embed->weight);
-  const int64_t class_rows = o.class_token && o.position_class ? 1 : 0;
+  const auto table = positions_for(height, width);
+  const int64_t class_rows = table.size(1) - height * width;
   x = x + table.narrow(1, class_rows, height * width);
-  if (o.class_token) {
-    const auto token = class_rows ? class_token + table.narrow(1, 0, 1) : class_token;
-    const auto expand = [&](const torch::Tensor& t) {
-      return t.expand({x.size(0), -1, -1}).to(x.scalar_type());
-    };
-    x = register_tokens.defined() ? at::cat({expand(token), expand(register_tokens), x}, 1)
-                                  : at::cat({expand(token), x}, 1);
-  } else if (register_tokens.defined()) {
-    x = at::cat({register_tokens.expand({x.size(0), -1, -1}).to(x.scalar_type()), x}, 1);
+  std::vector<torch::Tensor> parts;
+  const auto expanded = [&](const torch::Tensor& t) {
+    return t.expand({x.size(0), -1, -1}).to(x.scalar_type());
+  };
+  if (class_token.defined())
+    parts.push_back(expanded(class_rows ? class_token + table.narrow(1, 0, 1) : class_token));
+  if (register_tokens.defined()) parts.push_back(expanded(register_tokens));
+  parts.push_back(x);
+  return parts.size() == 1 ? x : at::cat(parts, 1);
+}
+
+torch::Tensor VisionTransformerImpl::embed_packed(const torch::Tensor& pixels) {
+  const auto& o = options;
+  const auto height = pixels.size(2) / o.patch_size, width = pixels.size(3) / o.patch_size;
+  const bool bytes = pixels.scalar_type() == at::kByte;
+  const auto type = nn::inference_type();
+  const nn::AutocastGuard off(at::kCPU, at::kBFloat16, false);
+  const std::vector<torch::Tensor> sources{patch_embed->weight, patch_embed->bias, class_token,
+                                           register_tokens, positions};
+  if (packed_.type != type || packed_.bytes != bytes || packed_.height != height ||
+      packed_.width != width || !packed_.stamp.matches(sources)) {
+    auto weight = patch_embed->weight.detach().reshape({o.hidden_size, -1});
+    auto bias = patch_embed->bias;
+    if (bytes) {
+      // As ops::patch_embed: W x + b = W' (u - 128) + b', b' from the rounded W'.
+      const auto channel = [&](auto&& value) {  // [C] -> [C*p*p]
+        std::vector<double> values;
+        for (size_t c = 0; c < o.pixel_mean.size(); ++c)
+          values.insert(values.end(), o.patch_size * o.patch_size, value(c));
+        return at::tensor(values, at::kFloat);
+      };
+      weight = (weight * channel([&](size_t c) { return 1 / (255 * o.pixel_std[c]); })).to(type);
+      const auto shift =
+          at::mv(weight.to(at::kDouble),
+                 channel([&](size_t c) { return 128 - 255 * o.pixel_mean[c]; }).to(at::kDouble));
+      bias = bias.defined() ? shift.add_(bias) : shift;
+    }
+    packed_.patches = nn::PackedLinear(weight, bias, type, pixels.size(0) * height * width);
+    const auto table = positions_for(height, width).detach().to(at::kFloat);
+    const int64_t class_rows = table.size(1) - height * width;
+    packed_.positions = table.narrow(1, class_rows, height * width).contiguous();
+    std::vector<torch::Tensor> prefix;
+    if (class_token.defined())
+      prefix.push_back(class_rows ? class_token + table.narrow(1, 0, 1) : class_token);
+    if (register_tokens.defined()) prefix.push_back(register_tokens);
+    packed_.prefix = prefix.empty() ? torch::Tensor() : at::cat(prefix, 1).to(at::kFloat);
+    packed_.type = type;
+    packed_.bytes = bytes;
+    packed_.height = height;
+    packed_.width = width;
+    packed_.stamp.set(sources);
   }
-  if (is_training() && o.embed_dropout > 0) x = at::dropout(x, o.embed_dropout, true);
-  return pre_norm ? pre_norm(x) : x;
+  auto cut = ops::patchify(pixels, o.patch_size).to(type);
+  if (bytes) cut.sub_(128);
+  const auto patches = packed_.patches(cut);  // [B, h*w, D]
+  const auto before = packed_.prefix.defined() ? packed_.prefix.size(1) : 0;
+  auto x = at::empty({pixels.size(0), before + height * width, o.hidden_size},
+                     pixels.options().dtype(at::kFloat));
+  if (before > 0) x.narrow(1, 0, before).copy_(packed_.prefix.expand({pixels.size(0), -1, -1}));
+  auto rest = x.narrow(1, before, height * width);
+  at::add_out(rest, patches, packed_.positions);
+  return x;
 }
 
 EncoderOutput VisionTransformerImpl::encode(const EncoderInput& input,

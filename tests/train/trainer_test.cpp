@@ -87,8 +87,17 @@ struct Result {
   std::map<std::string, torch::Tensor> tensors;
 };
 
+// One thread while it lives: the toys are too small for more, and on a busy machine threads that
+// wait for each other take seconds.
+struct OneThread {
+  OneThread() { at::set_num_threads(1); }
+  ~OneThread() { at::set_num_threads(threads); }
+  int threads = at::get_num_threads();
+};
+
 Result run(const std::filesystem::path& folder, const TrainerOptions& options,
            const std::function<void(Toy&)>& adjust = {}) {
+  const OneThread one_thread;
   auto net = make_net();
   Toy task(net);
   if (adjust) adjust(task);
@@ -131,6 +140,7 @@ double mean_loss(const std::vector<weft::report::StepMetrics>& lines, size_t fir
 }
 
 TEST(Trainer, RunsTheScheduleAndWritesALineAStep) {
+  const OneThread one_thread;
   const weft::test::TempFolder folder;
   auto net = make_net();
   Toy task(net);
@@ -242,6 +252,7 @@ TEST(Trainer, AveragesAccumulatedGradients) {
 }
 
 TEST(Trainer, ComputesUnderAutocastAndKeepsWeightsInFp32) {
+  const OneThread one_thread;
   const weft::test::TempFolder folder;
   for (const auto precision : {weft::train::Precision::fp32, weft::train::Precision::bf16}) {
     const bool bf16 = precision == weft::train::Precision::bf16;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include <weft/nn/sockets.hpp>
@@ -18,10 +19,13 @@ struct TransformerStackOptions {
   }
 };
 
+class PackedStack;
+
 /// Equal transformer blocks in a row, as submodules "0", "1", ...: the body of an encoder.
 class WEFT_API TransformerStackImpl : public torch::nn::Module {
  public:
   explicit TransformerStackImpl(const TransformerStackOptions& options);
+  ~TransformerStackImpl() override;
 
   struct Output {
     torch::Tensor x = {};                    ///< [B, N, D]
@@ -29,7 +33,8 @@ class WEFT_API TransformerStackImpl : public torch::nn::Module {
     bool left_early = false;                 ///< stop_after was given: no final norm is due
   };
   /// x [B, N, D], the embeddings; mask as in Attention; `options` as in the Encoder socket, whose
-  /// checks are made here.
+  /// checks are made here. On the fast path (nn/inference.hpp) the results are fp32, and padded
+  /// rows are not computed: they are 0. One call at a time.
   Output forward(torch::Tensor x, const torch::Tensor& mask = {},
                  const EncodeOptions& options = {});
 
@@ -38,6 +43,9 @@ class WEFT_API TransformerStackImpl : public torch::nn::Module {
   /// Compute activations again in the backward pass instead of keeping them (nn/checkpointing.hpp);
   /// in training only.
   bool checkpoint_activations = false;
+
+ private:
+  std::unique_ptr<PackedStack> packed_;
 };
 WEFT_MODULE(TransformerStack);
 

@@ -55,8 +55,8 @@ class WEFT_API Progress {
   /// `done` so far, of which `data_wait_seconds` (since the start) were spent waiting for input;
   /// `detail` stands behind the count.
   void update(int64_t done, double data_wait_seconds = 0, std::string_view detail = {});
-  /// Shows the last state and ends the line.
-  void finish();
+  /// Shows the last state, with `detail` where it is given, and ends the line.
+  void finish(std::string_view detail = {});
 
  private:
   void show(bool force);

@@ -78,6 +78,7 @@ class WEFT_API RunLog {
 
  private:
   void write_lines();
+  std::string detail() const;
 
   std::filesystem::path folder_;
   RunLogOptions options_;
@@ -87,7 +88,9 @@ class WEFT_API RunLog {
   int file_ = -1;
   std::string lines_;
   double wait_seconds_ = 0;
-  int64_t last_samples_ = 0;
+  StepMetrics last_;
+  int64_t first_samples_ = 0;
+  std::chrono::steady_clock::time_point begin_;
   std::chrono::steady_clock::time_point last_write_;
 };
 

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include <weft/nn/inference.hpp>
 #include <weft/nn/positions.hpp>
 #include <weft/nn/sockets.hpp>
 #include <weft/nn/transformer_stack.hpp>
@@ -113,8 +114,19 @@ class WEFT_API VisionTransformerImpl : public Encoder {
   nn::Linear pooler{nullptr};
 
  private:
-  torch::Tensor embed_patches(const torch::Tensor& pixels);
-  torch::Tensor positions_for(int64_t height, int64_t width, const torch::Tensor& like);
+  torch::Tensor positions_for(int64_t height, int64_t width) const;
+  torch::Tensor embed_plain(const torch::Tensor& pixels, const torch::Tensor& masked);
+  torch::Tensor embed_packed(const torch::Tensor& pixels);
+
+  // What the fast path keeps between calls; see nn/inference.hpp.
+  struct Packed {
+    nn::TensorStamp stamp;
+    c10::ScalarType type = c10::kFloat;
+    bool bytes = false;
+    int64_t height = 0, width = 0;
+    nn::PackedLinear patches;
+    torch::Tensor prefix, positions;  // [1, prefix, D], [1, h*w, D], fp32
+  } packed_;
 };
 WEFT_MODULE(VisionTransformer);
 

@@ -4,12 +4,12 @@
 #include <ATen/Functions.h>
 #include <ATen/OpMathType.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/autograd_not_implemented_fallback.h>
 #include <torch/library.h>
 
 #include <weft/ops/info_nce.hpp>
 
+#include "ops/autocast.hpp"
 #include "ops/info_nce/backends.hpp"
 
 namespace weft::ops {
@@ -26,10 +26,10 @@ Tensor info_nce(const Tensor& image, const Tensor& text, const Tensor& scale) {
                     "info_nce: image and text must be floating, got ", image.scalar_type(), " and ",
                     text.scalar_type());
   // Under autocast the towers may differ in dtype; both are computed in fp32 there.
-  TORCH_CHECK_VALUE(image.scalar_type() == text.scalar_type() ||
-                        at::autocast::is_autocast_enabled(image.device().type()),
-                    "info_nce: image and text must have one dtype, got ", image.scalar_type(),
-                    " and ", text.scalar_type());
+  TORCH_CHECK_VALUE(
+      image.scalar_type() == text.scalar_type() || autocast_is_on(image.device().type()),
+      "info_nce: image and text must have one dtype, got ", image.scalar_type(), " and ",
+      text.scalar_type());
   TORCH_CHECK_VALUE(scale.is_floating_point(), "info_nce: scale must be floating, got ",
                     scale.scalar_type());
   TORCH_CHECK_VALUE(image.device() == text.device() && image.device() == scale.device(),

@@ -1,9 +1,11 @@
+#include <vector>
+
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/autocast_mode.h>
 
 #include <weft/ops/patchify.hpp>
 
+#include "ops/autocast.hpp"
 #include "ops/patchify/backends.hpp"
 
 namespace weft::ops {
@@ -11,12 +13,12 @@ namespace {
 
 constexpr int64_t kMiddle = 128;  // u - 128 is an integer of 8 bits: exact in bf16, and small
 
-/// One number a channel, [C] or with trailing ones.
+/// One number a channel, [C]. Made by ops alone, which tracers can follow.
 template <class Number>
 Tensor per_channel(int64_t channels, const at::TensorOptions& options, const Number& number) {
-  auto values = at::empty({channels}, at::kDouble);
-  for (int64_t c = 0; c < channels; ++c) values.data_ptr<double>()[c] = number(c);
-  return values.to(options);
+  std::vector<Tensor> values;
+  for (int64_t c = 0; c < channels; ++c) values.push_back(at::scalar_tensor(number(c), options));
+  return at::stack(values);
 }
 
 }  // namespace
@@ -33,9 +35,8 @@ Tensor patch_embed(const Tensor& pixels, const Tensor& weight, const std::option
       "patch_embed: bias must be [", weight.size(0), "], got ", bias->sizes());
   const auto width = weight.size(0), channels = weight.size(1), patch = weight.size(2);
   const auto device = pixels.device().type();
-  const auto dtype = at::autocast::is_autocast_enabled(device)
-                         ? at::autocast::get_autocast_dtype(device)
-                         : weight.scalar_type();
+  const auto dtype =
+      autocast_is_on(device) ? at::autocast::get_autocast_dtype(device) : weight.scalar_type();
   const auto shift = bias ? *bias : Tensor();
   if (pixels.scalar_type() != at::kByte) {
     return at::linear(patchify(pixels, patch).to(dtype), weight.reshape({width, -1}).to(dtype),

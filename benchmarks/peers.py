@@ -1,0 +1,283 @@
+#!/usr/bin/env python3
+"""The Python stack's side of scripts/benchmark: the works of benchmarks/*.cpp as a user of Pillow, torchvision, transformers,
+tokenizers, safetensors and PyTorch writes them.
+
+    peers.py --serve              answers compare.py as weft_bench does (benchmarks/main.cpp)
+    peers.py --prepare FOLDER     makes the inputs that both sides read, once, from a fixed seed
+
+Real photos, captions and weights are used where WEFT_SHARED_DIR and WEFT_MODELS_DIR hold them; else all is generated."""
+import io, json, os, sys, tarfile, time
+from pathlib import Path
+
+# --- works: args -> a function without arguments that does the timed part and returns tensors by name
+
+
+def jpeg_to_tensor(args):
+    import torch
+    from PIL import Image
+    from torchvision import transforms
+    size = args["size"]
+    with tarfile.open(args["images"]) as tar:
+        files = [tar.extractfile(member).read() for member in tar]
+    transform = transforms.Compose([
+        transforms.Resize(size, transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(size), transforms.ToTensor(),
+        transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))])
+    return lambda: {"pixels": torch.stack([transform(Image.open(io.BytesIO(file)).convert("RGB")) for file in files])}
+
+
+def encode(args):
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModel
+    from transformers.utils import logging
+    logging.disable_progress_bar()
+    model = AutoModel.from_pretrained(args["model"]).eval()
+    tensors = load_file(args["inputs"])
+    precision = args["precision"]
+    if precision == "fp64":  # the reference that both sides are held to
+        model = model.double()
+        tensors = {name: value.double() if value.is_floating_point() else value for name, value in tensors.items()}
+    batches = [(tensors[f"ids.{i}"], tensors[f"mask.{i}"]) for i in range(len(tensors) // 2)] if "ids.0" in tensors else []
+
+    def mean(hidden, mask):
+        mask = mask[..., None].to(torch.float64 if precision == "fp64" else torch.float32)
+        return (hidden.to(mask.dtype) * mask).sum(1) / mask.sum(1)
+
+    def work():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            if not batches:
+                return {"output.0": model(pixel_values=tensors["pixels"]).last_hidden_state}
+            return {f"output.{i}": mean(model(input_ids=ids, attention_mask=mask).last_hidden_state, mask)
+                    for i, (ids, mask) in enumerate(batches)}
+    return work
+
+
+def wordpiece(args):
+    import numpy
+    from tokenizers import Tokenizer
+    tokenizer = Tokenizer.from_file(args["tokenizer"])
+    tokenizer.no_truncation()
+    tokenizer.enable_padding()
+    texts, size = json.loads(Path(args["texts"]).read_text()), args["batch_size"]
+    batches = [texts[i:i + size] for i in range(0, len(texts), size)]
+
+    def work():
+        ids = []
+        for batch in batches:  # encode_batch_fast leaves the offsets out
+            for encoding in tokenizer.encode_batch_fast(batch):
+                ids.extend(encoding.ids)
+        return {"ids": numpy.array(ids)}
+    return work
+
+
+def read_safetensors(args):
+    import torch
+    from safetensors.torch import load_file
+
+    def work():
+        tensors = load_file(args["path"])
+        if not args["touch"]:
+            return {"count": torch.tensor(len(tensors))}
+        return {"sums": torch.stack([tensors[name].sum() for name in sorted(tensors)])}
+    return work
+
+
+def read_tar(args):
+    import numpy
+
+    def work():
+        members = size = names = 0
+        with open(args["path"], "rb") as file, tarfile.open(fileobj=file, mode="r|*") as tar:
+            for member in tar:
+                data = tar.extractfile(member).read()
+                members, size, names = members + 1, size + len(data), names + len(member.name)
+                tar.members = []  # as webdataset does, or memory grows
+        return {"totals": numpy.array([members, size, names])}
+    return work
+
+
+def info_nce(args):
+    import torch
+    from safetensors.torch import load_file
+    from torch.nn.functional import cross_entropy
+    double = args["precision"] == "fp64"
+    tensors = {name: (value.double() if double else value).requires_grad_() for name, value in load_file(args["inputs"]).items()}
+    image, text, scale = tensors["image"], tensors["text"], tensors["scale"]
+    labels = torch.arange(len(image))
+
+    def work():
+        image.grad = text.grad = scale.grad = None
+        logits = scale * image @ text.T
+        loss = (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2
+        loss.backward()
+        return {"loss": loss, "image_grad": image.grad, "text_grad": text.grad, "scale_grad": scale.grad}
+    return work
+
+
+# What embed does, as one would write it with transformers; compare.py times the whole process.
+FIRST_EMBEDDING = """
+import json, sys
+import torch
+from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging
+logging.disable_progress_bar()
+folder, text = sys.argv[1:]
+tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+batch = tokenizer([text], return_tensors="pt")
+with torch.inference_mode():
+    hidden = model(**batch).last_hidden_state
+mask = batch["attention_mask"][..., None]
+row = torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1))[0]
+print(json.dumps({"text": text, "embedding": row.tolist()}))
+"""
+
+# --- worker
+
+
+def write_outputs(path, outputs):
+    import numpy
+    from safetensors.numpy import save_file
+    arrays = {}
+    for name, value in outputs.items():
+        if not isinstance(value, numpy.ndarray):
+            value = value.detach()
+            value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+        arrays[name] = numpy.asarray(value, order="C")
+    save_file(arrays, path)
+
+
+def peak_mb():
+    return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+
+
+def serve():
+    work = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "setup" in request:
+            work = globals()[request["setup"]](request["args"])
+            write_outputs(request["outputs"], work())
+            answer = {"ready": True}
+        elif "memory" in request:
+            answer = {"mb": peak_mb()}
+        else:
+            start = time.perf_counter()
+            for _ in range(request["run"]):
+                work()
+            answer = {"seconds": time.perf_counter() - start}
+        print(json.dumps(answer), flush=True)
+
+
+# --- inputs
+
+
+def picture(random, width, height):
+    """Noise at every scale with a photo's spectrum, as a Pillow image."""
+    import numpy
+    from PIL import Image
+    pixels = numpy.zeros((height, width, 3))
+    for octave in range(1, 9):
+        noise = random.standard_normal((2 ** octave, 2 ** octave, 3)) * 100 / 1.25 ** octave
+        for channel in range(3):
+            layer = Image.fromarray(noise[..., channel].astype(numpy.float32)).resize((width, height), Image.Resampling.BICUBIC)
+            pixels[..., channel] += numpy.asarray(layer) * (1 if channel == 0 else 0.5) + (pixels[..., 0] * 0.5 / 8 if channel else 0)
+    return Image.fromarray(numpy.clip(pixels + 128, 0, 255).astype(numpy.uint8))
+
+
+def jpeg(image, quality):
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality)
+    return out.getvalue()
+
+
+def write_tar(path, members):
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+
+def photos_and_captions(random, count):
+    """128 x 128 JPEGs and captions: Flickr8k's where they are at hand."""
+    shards = sorted(Path(os.environ["WEFT_SHARED_DIR"]).glob("data/flickr8k-128/train-*.tar"))
+    photos, captions = [], []
+    for shard in shards:
+        with tarfile.open(shard) as tar:
+            for member in tar:
+                if member.name.endswith(".jpg") and len(photos) < count:
+                    photos.append(tar.extractfile(member).read())
+                elif member.name.endswith(".json"):
+                    captions += json.load(tar.extractfile(member))["captions"]
+    if not shards:
+        photos = [jpeg(picture(random, 128, 128), 88) for _ in range(count)]
+        words = [["a", "the", "one", "another", "some"], ["small", "brown", "wet", "young", "smiling", "tired", "striped"],
+                 ["dog", "girl", "man", "skateboarder", "climber", "child", "horse"], ["runs", "jumps", "is sitting", "looks", "balances"],
+                 ["over", "next to", "behind", "in front of"], ["a wooden fence", "the river", "two parked bicycles", "a snow-covered hill"],
+                 [".", " while it rains.", ", wearing a red jacket.", " as other people watch."]]
+        captions = [" ".join(random.choice(choices) for choices in words).replace(" .", ".").replace(" ,", ",") for _ in range(10240)]
+    return photos, captions
+
+
+def text_model(folder, captions):
+    """MiniLM's shape with random weights, and a WordPiece vocabulary of the captions."""
+    from tokenizers import BertWordPieceTokenizer
+    from tokenizers.processors import BertProcessing
+    from transformers import BertConfig, BertModel
+    tokenizer = BertWordPieceTokenizer()
+    tokenizer.train_from_iterator(captions, vocab_size=2000)
+    tokenizer.post_processor = BertProcessing(("[SEP]", tokenizer.token_to_id("[SEP]")), ("[CLS]", tokenizer.token_to_id("[CLS]")))
+    BertModel(BertConfig(vocab_size=30522, hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "pad_token": "[PAD]"}')
+
+
+def prepare(folder):
+    import numpy
+    import torch
+    from safetensors.torch import save_file
+    from tokenizers import Tokenizer
+    from transformers import ViTConfig, ViTModel
+    folder.mkdir(parents=True, exist_ok=True)
+    random = numpy.random.default_rng(0)
+    torch.manual_seed(0)
+
+    photos, captions = photos_and_captions(random, 256)
+    write_tar(folder / "photos-128.tar", [(f"{i:04}.jpg", photo) for i, photo in enumerate(photos)])
+    write_tar(folder / "photos-500.tar", [(f"{i:04}.jpg", jpeg(picture(random, 500, 375), 90)) for i in range(64)])
+    captions = [captions[i] for i in random.permutation(len(captions))[:10240]]
+    (folder / "captions.json").write_text(json.dumps(captions))
+
+    ViTModel(ViTConfig(hidden_size=384, num_hidden_layers=12, num_attention_heads=6, intermediate_size=1536),
+             add_pooling_layer=False).save_pretrained(folder / "vit-small")
+    models = Path(os.environ["WEFT_MODELS_DIR"])
+    for name in ("minilm-l6", "dinov2-small"):
+        if (models / name).is_dir() and not (folder / name).exists():
+            (folder / name).symlink_to((models / name).resolve())
+    if not (folder / "minilm-l6").exists():
+        text_model(folder / "minilm-l6", captions)
+    for batch, side in ((1, 224), (64, 224), (64, 126)):
+        save_file({"pixels": torch.randn(batch, 3, side, side)}, folder / f"pixels-{batch}x{side}.safetensors")
+
+    tokenizer = Tokenizer.from_file(str(folder / "minilm-l6" / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.enable_padding()
+    by_length, tokens = sorted(captions, key=len), {}
+    for i in range(4):  # four batches from short captions to long ones
+        start = (2 * i + 1) * len(by_length) // 8
+        batch = tokenizer.encode_batch(by_length[start:start + 128])
+        tokens[f"ids.{i}"] = torch.tensor([encoding.ids for encoding in batch])
+        tokens[f"mask.{i}"] = torch.tensor([encoding.attention_mask for encoding in batch])
+    save_file(tokens, folder / "captions-128.safetensors")
+
+    save_file({f"layers.{i:03}.weight": torch.randn(1024, 1024) for i in range(256)}, folder / "weights.safetensors")
+    for size, count in ((1_000, 10_000), (10_000, 10_000), (100_000, 1_000)):
+        write_tar(folder / f"members-{size // 1000}k.tar", [(f"{i:06}.bin", random.bytes(size)) for i in range(count)])
+    for rows in (1024, 4096):
+        image, text = (torch.nn.functional.normalize(torch.randn(rows, 512), dim=1) for _ in range(2))
+        save_file({"image": image, "text": text, "scale": torch.tensor(14.3)}, folder / f"pairs-{rows}.safetensors")
+    (folder / "complete").touch()
+
+
+if __name__ == "__main__":
+    serve() if sys.argv[1] == "--serve" else prepare(Path(sys.argv[2]))

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include <ATen/core/Tensor.h>
+
+#include <weft/core/json.hpp>
+
+namespace weft::benchmarks {
+
+/// What a run gave, by name: benchmarks/compare.py holds it against the peer's.
+using Outputs = std::map<std::string, at::Tensor>;
+
+/// The timed part of a row. What it needs was read when it was made.
+using Work = std::function<Outputs()>;
+
+Work jpeg_to_tensor(const Json& args);    ///< {"images": tar, "size": S}: pixels [B, 3, S, S]
+Work encode(const Json& args);            ///< {"model", "inputs", "precision"}: tokens or pooled
+Work wordpiece(const Json& args);         ///< {"tokenizer", "texts", "batch_size"}: ids [N]
+Work read_safetensors(const Json& args);  ///< {"path", "touch"}: count [] or sums [tensors]
+Work read_tar(const Json& args);          ///< {"path"}: members, bytes, name_bytes []
+Work info_nce(const Json& args);          ///< {"inputs"}: loss and the three gradients
+Work matrix_product(const Json& args);    ///< {"size", "precision"}: the machine's GEMM rate
+Work copy(const Json& args);              ///< {"bytes"}: the machine's copy bandwidth
+
+/// The tensors of a file, copied.
+Outputs read_tensors(const std::string& path);
+
+}  // namespace weft::benchmarks

@@ -1,0 +1,77 @@
+"""torch.ops.weft.* of the shared library, called from Python: equal to the dense definitions with gradients, and sound
+under torch.library.opcheck (schema, autograd registration, fake tensors, AOT dispatch with static and dynamic shapes).
+
+    python python_ops_test.py LIBWEFT_SO
+"""
+import sys
+import unittest
+
+import torch
+import torch.nn.functional as F
+
+LIBRARY = sys.argv.pop(1)
+torch.ops.load_library(LIBRARY)
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
+def dense(image, text, scale):
+    logits, labels = scale * image @ text.T, torch.arange(len(image))
+    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+
+
+def pairs(n, dtype=torch.float64):
+    image = F.normalize(torch.randn(n, 24, dtype=torch.float64), dim=1)
+    text = F.normalize(image + 0.1 * torch.randn(n, 24, dtype=torch.float64), dim=1)
+    return [x.to(dtype).requires_grad_() for x in (image, text, torch.tensor(9.0))]
+
+
+class InfoNce(unittest.TestCase):
+    def setUp(self):
+        torch.manual_seed(0)
+
+    def test_equals_the_dense_loss_with_gradients(self):
+        for n in (1, 7, 300):
+            inputs = pairs(n)
+            ours, theirs = torch.ops.weft.info_nce(*inputs), dense(*inputs)
+            torch.testing.assert_close(ours, theirs)
+            torch.testing.assert_close(torch.autograd.grad(ours, inputs), torch.autograd.grad(theirs, inputs))
+
+    def test_gradcheck(self):
+        self.assertTrue(torch.autograd.gradcheck(torch.ops.weft.info_nce, pairs(5)))
+
+    def test_opcheck(self):
+        for dtype in (torch.float32, torch.bfloat16):
+            inputs = tuple(pairs(6, dtype))
+            torch.library.opcheck(torch.ops.weft.info_nce.default, inputs)
+            torch.library.opcheck(torch.ops.weft._info_nce.default, inputs)
+
+    def test_autocast_keeps_fp32(self):
+        inputs = pairs(64, torch.float32)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = torch.ops.weft.info_nce(*inputs)
+        self.assertEqual(loss.dtype, torch.float32)
+        torch.testing.assert_close(loss, dense(*inputs))
+
+
+class Patches(unittest.TestCase):
+    def setUp(self):
+        torch.manual_seed(0)
+        self.pixels = torch.randint(0, 256, (2, 3, 20, 23), dtype=torch.uint8)
+        self.weight = torch.randn(5, 3, 4, 4, requires_grad=True)
+        self.bias = torch.randn(5, requires_grad=True)
+
+    def test_equals_normalise_and_convolution(self):
+        mean, std = (torch.tensor(x).view(3, 1, 1) for x in (MEAN, STD))
+        theirs = F.conv2d((self.pixels / 255 - mean) / std, self.weight, self.bias, stride=4).flatten(2).mT
+        ours = torch.ops.weft.patch_embed(self.pixels, self.weight, self.bias, MEAN, STD)
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+    def test_opcheck(self):
+        pixels = torch.randn(2, 3, 20, 23, requires_grad=True)
+        torch.library.opcheck(torch.ops.weft.patchify.default, (pixels, 4))
+        torch.library.opcheck(torch.ops.weft._patchify.default, (self.pixels, 4, torch.bfloat16, 128))
+        torch.library.opcheck(torch.ops.weft.patch_embed.default, (self.pixels, self.weight, self.bias, MEAN, STD))
+
+
+if __name__ == "__main__":
+    unittest.main()
