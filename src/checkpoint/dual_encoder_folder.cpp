@@ -1,35 +1,27 @@
 #include <weft/checkpoint/dual_encoder_folder.hpp>
 #include <weft/checkpoint/preprocessor.hpp>
-#include <weft/io/folder.hpp>
-#include <weft/vision/vision_transformer.hpp>
+#include <weft/checkpoint/tensors.hpp>
 
+#include "checkpoint/folder_swap.hpp"
 #include "core/fail.hpp"
 
 namespace weft::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr const char* kModelType = "weft_dual_encoder";
 
-bool holds_dual_encoder(const fs::path& folder) {
-  const auto config = folder / "config.json";
-  return fs::is_regular_file(config) && Json::read(config).get("model_type") == Json(kModelType);
-}
+constexpr std::string_view kModelType = "weft_dual_encoder";
 
-/// The folder itself, or `model` in a run folder.
-fs::path model_folder(const fs::path& folder) {
-  return holds_dual_encoder(folder) ? folder : folder / "model";
-}
-
-/// What the folder's own model.safetensors holds: everything outside the towers.
+// What stands beside the towers.
 std::vector<NamedTensor> heads(const models::DualEncoderImpl& model) {
   std::vector<NamedTensor> out;
-  for (auto& named : named_tensors(model))
-    if (!named.name.starts_with("image.") && !named.name.starts_with("text.")) out.push_back(std::move(named));
+  for (auto& tensor : named_tensors(model))
+    if (!tensor.name.starts_with("image.") && !tensor.name.starts_with("text."))
+      out.push_back(std::move(tensor));
   return out;
 }
 
-KeyMap head_map() {
+KeyMap heads_map() {
   KeyMap map;
   map.rename("{name...}", "{name...}");
   return map;
@@ -37,50 +29,51 @@ KeyMap head_map() {
 
 }  // namespace
 
-bool is_dual_encoder(const fs::path& folder) {
-  return holds_dual_encoder(folder) || holds_dual_encoder(folder / "model");
-}
-
 DualEncoderFolder load_dual_encoder(const fs::path& folder) {
+  const auto config_file = folder / "config.json";
+  const auto config = Json::read(config_file);
   if (!is_dual_encoder(folder))
-    fail("{}: holds no dual encoder of weft: expected a config.json with model_type '{}', here or in its folder 'model'",
-         folder.string(), kModelType);
-  const auto root = model_folder(folder);
-  const auto config = Json::read(root / "config.json");
-  const auto where = (root / "config.json").string();
+    fail("{}: expected model_type '{}', found {}", config_file.string(), kModelType,
+         config.get("model_type").dump());
   DualEncoderFolder out;
-  out.image = load_encoder(root / "image");
-  out.text = load_encoder(root / "text");
-  out.transform = from_json<vision::ImageTransformOptions>(config.at("transform"), where + ": transform");
-  out.model = models::DualEncoder(out.image.encoder, out.text.encoder,
-                                  from_json<models::DualEncoderOptions>(config.at("options"), where + ": options"));
-  head_map().load(io::Safetensors::open(root / "model.safetensors"), heads(*out.model));
-  out.tokenizer = tokenizers::load_tokenizer(root / "text");
+  out.image = load_encoder(folder / "image");
+  out.text = load_encoder(folder / "text");
+  const auto options = from_json<models::DualEncoderOptions>(config.at("options"),
+                                                             config_file.string() + ": options");
+  out.model = models::DualEncoder(out.image.encoder, out.text.encoder, options);
+  heads_map().load(io::Safetensors::open(folder / "model.safetensors"), heads(*out.model));
   out.model->eval();
+  out.transform = read_preprocessor(folder / "image");
+  out.tokenizer = tokenizers::load_tokenizer(folder / "tokenizer.json");
   return out;
 }
 
-void save_dual_encoder(const DualEncoderFolder& clip, const fs::path& folder) {
-  io::FolderWriter writer(folder);
-  auto image = clip.image;
-  image.preprocessor = preprocessor_json(clip.transform, image.preprocessor);
-  save_encoder(image, writer.folder() / "image");
-  save_encoder(clip.text, writer.folder() / "text");
-  if (!clip.tokenizer) fail("{}: a dual encoder cannot be saved without its tokenizer", folder.string());
-  clip.tokenizer->save(writer.folder() / "text" / "tokenizer.json");
+void save_dual_encoder(const DualEncoderFolder& folder, const fs::path& path) {
+  if (folder.model.is_empty() || !folder.tokenizer)
+    fail("{}: a dual encoder is saved with its model and its tokenizer, and one is missing",
+         path.string());
+  if (folder.model->image != folder.image.encoder || folder.model->text != folder.text.encoder)
+    fail("{}: the folder's towers are not those of the model", path.string());
+  const auto stale = [](std::string_view name) { return name == "manifest.json"; };
+  write_folder(path, stale, [&](const fs::path& temporary) {
+    auto image = folder.image;
+    image.preprocessor = preprocessor_config(
+        folder.transform, image.preprocessor.is_null() ? Json::object() : image.preprocessor);
+    save_encoder(image, temporary / "image");
+    save_encoder(folder.text, temporary / "text");
+    TensorMap tensors;
+    for (const auto& [name, tensor] : heads_map().save(heads(*folder.model)))
+      tensors.emplace(name, tensor);
+    write_tensors(temporary / "model.safetensors", tensors, {{"format", "pt"}});
+    folder.tokenizer->save(temporary / "tokenizer.json");
+    Json::object({{"model_type", kModelType}, {"options", to_json(folder.model->options)}})
+        .write(temporary / "config.json");
+  });
+}
 
-  auto tensors = head_map().save(heads(*clip.model));
-  std::vector<io::TensorBytes> bytes;
-  for (auto& [name, tensor] : tensors) {
-    tensor = tensor.cpu().contiguous();
-    bytes.push_back(as_bytes(name, tensor));
-  }
-  io::write_safetensors(writer.folder() / "model.safetensors", bytes, {{"format", "pt"}});
-  Json::object({{"model_type", kModelType},
-                {"options", to_json(clip.model->options)},
-                {"transform", to_json(clip.transform)}})
-      .write(writer.folder() / "config.json");
-  writer.commit();
+bool is_dual_encoder(const fs::path& folder) {
+  const auto file = folder / "config.json";
+  return fs::exists(file) && Json::read(file).get("model_type") == Json(kModelType);
 }
 
 }  // namespace weft::checkpoint

@@ -1,7 +1,8 @@
-#include <algorithm>
-#include <array>
+#include <utility>
 
 #include <weft/checkpoint/encoder_folder.hpp>
+#include <weft/checkpoint/preprocessor.hpp>
+#include <weft/checkpoint/tensors.hpp>
 #include <weft/nn/init.hpp>
 #include <weft/text/presets.hpp>
 #include <weft/vision/presets.hpp>
@@ -53,38 +54,21 @@ void write_encoder(const EncoderFolder& folder, const fs::path& path) {
   const auto& family = families().at(folder.family);
   auto config = folder.config;
   if (config.is_null() || config.size() == 0) config = family.config(*folder.encoder);
-  auto tensors = family.key_map(config).save(named_tensors(*folder.encoder));
-  std::sort(tensors.begin(), tensors.end(),
-            [](const NamedTensor& a, const NamedTensor& b) { return a.name < b.name; });
-  std::vector<io::TensorBytes> bytes;
-  for (auto& [name, tensor] : tensors) {
-    tensor = tensor.cpu().contiguous();
-    bytes.push_back(as_bytes(name, tensor));
-  }
+  TensorMap tensors;
+  for (auto& [name, tensor] : family.key_map(config).save(named_tensors(*folder.encoder)))
+    tensors.emplace(std::move(name), std::move(tensor));
   config.set("architectures", std::vector<std::string>{family.architecture})
       .set("model_type", folder.family)
       .erase("torch_dtype")
-      .set("dtype", dtype_name(tensors.at(0).tensor.scalar_type()));
-  io::write_safetensors(path / "model.safetensors", bytes, {{"format", "pt"}});
+      .set("dtype", dtype_name(tensors.begin()->second.scalar_type()));
+  write_tensors(path / "model.safetensors", tensors, {{"format", "pt"}});
   if (!folder.preprocessor.is_null()) folder.preprocessor.write(path / "preprocessor_config.json");
   config.write(path / "config.json");
 }
 
-// What transformers' BitImageProcessor reads: the whole image at the tower's size.
+// The whole image at the tower's size.
 Json default_preprocessor(const vision::VisionTransformerOptions& o) {
-  const auto square = Json::object({{"height", o.image_size}, {"width", o.image_size}});
-  return Json::object({{"image_processor_type", "BitImageProcessor"},
-                       {"do_convert_rgb", true},
-                       {"do_resize", true},
-                       {"size", Json::object({{"shortest_edge", o.image_size}})},
-                       {"resample", 3},
-                       {"do_center_crop", true},
-                       {"crop_size", square},
-                       {"do_rescale", true},
-                       {"rescale_factor", 1.0 / 255},
-                       {"do_normalize", true},
-                       {"image_mean", o.pixel_mean},
-                       {"image_std", o.pixel_std}});
+  return preprocessor_config({.size = o.image_size, .mean = o.pixel_mean, .std = o.pixel_std});
 }
 
 template <class Options>

@@ -10,6 +10,7 @@
 #include <ATen/ops/empty.h>
 
 #include <weft/checkpoint/key_map.hpp>
+#include <weft/checkpoint/tensors.hpp>
 
 #include "checkpoint/name_pattern.hpp"
 #include "core/fail.hpp"
@@ -148,7 +149,7 @@ struct KeyMap::Loader {
                                       shape_text(shape), shape_text(view->shape), ours.name));
       return;
     }
-    const auto tensor = as_tensor(*view);
+    const auto tensor = borrow_tensor(*view);
     if (tensor.is_floating_point() != ours.tensor.is_floating_point()) {
       misshapen.push_back(
           fmt::format("{}: expected a {}, found {} (for {})", view->name,

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <weft/checkpoint/key_map.hpp>
+#include <weft/checkpoint/tensors.hpp>
 #include <weft/core/error.hpp>
 
 #include "support/temp_folder.hpp"
@@ -18,10 +19,9 @@ using Tensors = std::vector<NamedTensor>;
 
 struct File {
   explicit File(const Tensors& tensors) {
-    std::vector<weft::io::TensorBytes> bytes;
-    for (const auto& [name, tensor] : tensors)
-      bytes.push_back(weft::checkpoint::as_bytes(name, tensor));
-    weft::io::write_safetensors(folder / "model.safetensors", bytes);
+    weft::checkpoint::TensorMap map;
+    for (const auto& [name, tensor] : tensors) map.emplace(name, tensor);
+    weft::checkpoint::write_tensors(folder / "model.safetensors", map);
   }
   weft::io::Safetensors open() const { return weft::io::Safetensors::open(folder.path()); }
   weft::test::TempFolder folder;

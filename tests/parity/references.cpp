@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include <weft/checkpoint/key_map.hpp>
+#include <weft/checkpoint/tensors.hpp>
 #include <weft/io/file.hpp>
 
 #include "support/python.hpp"
@@ -50,11 +50,7 @@ std::vector<Case> read_cases(const std::filesystem::path& folder) {
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const auto name = entry.path().filename().string();
     if (!name.starts_with("case-")) continue;
-    Case read{entry.path(), {}};
-    const auto file = io::Safetensors::open(entry.path());
-    for (const auto& view : file.tensors())
-      read.tensors.emplace(view.name, checkpoint::as_tensor(view));
-    out.push_back(std::move(read));
+    out.push_back({entry.path(), checkpoint::read_tensors(entry.path())});
   }
   std::sort(out.begin(), out.end(), [](const Case& a, const Case& b) { return a.file < b.file; });
   return out;

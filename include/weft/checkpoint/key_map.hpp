@@ -97,10 +97,4 @@ class WEFT_API KeyMap {
   std::vector<std::string> prefixes_;
 };
 
-/// A tensor over the mapped bytes, without a copy; it must not be written to. Error names a type
-/// that libtorch lacks.
-WEFT_API at::Tensor as_tensor(const io::TensorView& view);
-/// The bytes of a contiguous CPU tensor, for io::write_safetensors; `tensor` must outlive them.
-WEFT_API io::TensorBytes as_bytes(std::string name, const at::Tensor& tensor);
-
 }  // namespace weft::checkpoint

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include <weft/core/export.hpp>
 #include <weft/core/json.hpp>
@@ -8,17 +9,21 @@
 
 namespace weft::checkpoint {
 
-/// What a preprocessor_config.json asks for, as transformers' image processors read it: `size` as a number, as
-/// {"shortest_edge"} or as {"height", "width"} (a squash), `crop_size` likewise, `resample` as Pillow's number, `image_mean` and
-/// `image_std`. Null gives the defaults. Error names a field that weft cannot follow: sizes that are not square, a rescale_factor
-/// other than 1/255, do_resize or do_rescale off.
-WEFT_API vision::ImageTransformOptions image_transform(const Json& preprocessor,
-                                                       const std::string& origin = "preprocessor_config.json");
+/// A Hugging Face preprocessor_config.json as weft's image transform. Known are: size as
+/// {shortest_edge} with a square centre crop, as a square {height, width}, or as one number (a
+/// square for ViTImageProcessor, else the shortest edge); resample by Pillow's numbers; mean and
+/// std by channel or one for all. Absent fields take the defaults of the named image_processor_type
+/// (BitImageProcessor, ViTImageProcessor, CLIPImageProcessor and their Fast forms). What would give
+/// other pixels is an Error that names the field. `origin` stands in errors.
+WEFT_API vision::ImageTransformOptions image_transform(
+    const Json& preprocessor, const std::string& origin = "preprocessor_config.json");
 
-/// The same of a folder's preprocessor_config.json; Error where there is none.
+/// image_transform of `folder`/preprocessor_config.json.
 WEFT_API vision::ImageTransformOptions read_preprocessor(const std::filesystem::path& folder);
 
-/// The other way; `base` keeps what weft does not read.
-WEFT_API Json preprocessor_json(const vision::ImageTransformOptions& transform, const Json& base = {});
+/// The same back: a BitImageProcessor, or a ViTImageProcessor where the transform squashes. Fields
+/// of `kept` that it does not set stay.
+WEFT_API Json preprocessor_config(const vision::ImageTransformOptions& transform,
+                                  const Json& kept = Json::object());
 
 }  // namespace weft::checkpoint
