@@ -113,7 +113,7 @@ int run(const Options& options) {
   if (options.lock_vision) model->lock_image();
   if (options.lock_text) model->lock_text();
   checkpoint::DualEncoderFolder clip{.model = model, .image = image, .text = text, .tokenizer = tokenizer};
-  clip.transform = checkpoint::image_transform(image.preprocessor);
+  if (!image.preprocessor.is_null()) clip.transform = checkpoint::image_transform(image.preprocessor);
   clip.transform.size = clip.transform.resize = options.image_size;
   stages.lap("models");
 

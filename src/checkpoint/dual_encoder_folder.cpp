@@ -21,6 +21,11 @@ std::vector<NamedTensor> heads(const models::DualEncoderImpl& model) {
   return out;
 }
 
+bool holds_model(const fs::path& folder) {
+  const auto file = folder / "config.json";
+  return fs::is_regular_file(file) && Json::read(file).get("model_type") == Json(kModelType);
+}
+
 KeyMap heads_map() {
   KeyMap map;
   map.rename("{name...}", "{name...}");
@@ -29,10 +34,11 @@ KeyMap heads_map() {
 
 }  // namespace
 
-DualEncoderFolder load_dual_encoder(const fs::path& folder) {
+DualEncoderFolder load_dual_encoder(const fs::path& path) {
+  const auto folder = holds_model(path) || !holds_model(path / "model") ? path : path / "model";
   const auto config_file = folder / "config.json";
   const auto config = Json::read(config_file);
-  if (!is_dual_encoder(folder))
+  if (!holds_model(folder))
     fail("{}: expected model_type '{}', found {}", config_file.string(), kModelType,
          config.get("model_type").dump());
   DualEncoderFolder out;
@@ -72,8 +78,7 @@ void save_dual_encoder(const DualEncoderFolder& folder, const fs::path& path) {
 }
 
 bool is_dual_encoder(const fs::path& folder) {
-  const auto file = folder / "config.json";
-  return fs::exists(file) && Json::read(file).get("model_type") == Json(kModelType);
+  return holds_model(folder) || holds_model(folder / "model");
 }
 
 }  // namespace weft::checkpoint

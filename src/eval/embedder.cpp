@@ -38,8 +38,8 @@ Embedder::Embedder(const std::filesystem::path& folder, const EmbedderOptions& o
     if (checkpoint::families().at(loaded.family).role == checkpoint::Role::image) {
       image_ = loaded.encoder;
       encode_image_ = unit_rows(image_, options.pool.value_or(nn::Pooling::encoder));
-      transform_ = checkpoint::image_transform(loaded.preprocessor);
-      if (loaded.preprocessor.is_null()) transform_.size = image_->info().image_size;
+      transform_.size = image_->info().image_size;
+      if (!loaded.preprocessor.is_null()) transform_ = checkpoint::image_transform(loaded.preprocessor);
     } else {
       text_ = loaded.encoder;
       encode_text_ = unit_rows(text_, options.pool.value_or(nn::Pooling::mean));

@@ -75,6 +75,19 @@ constexpr Range kNewNumbers[] = {{0x10D40, 0x10D49}, {0x116D0, 0x116E3}, {0x11BF
                                  {0x16130, 0x16139}, {0x16D70, 0x16D79}, {0x1CCF0, 0x1CCF9},
                                  {0x1E5F1, 0x1E5FA}};
 
+// Word characters beside the categories of is_word: letters in circles and squares (Alphabetic,
+// though symbols), and what Unicode 15.1 and 16 brought.
+constexpr Range kMoreWords[] = {
+    {0x897, 0x897},     {0x1C89, 0x1C8A},   {0x24B6, 0x24E9},   {0xA7CB, 0xA7CD},
+    {0xA7DA, 0xA7DC},   {0x105C0, 0x105F3}, {0x10D40, 0x10D65}, {0x10D69, 0x10D6D},
+    {0x10D6F, 0x10D85}, {0x10EC2, 0x10EC4}, {0x10EFC, 0x10EFC}, {0x11380, 0x11389},
+    {0x1138B, 0x1138B}, {0x1138E, 0x1138E}, {0x11390, 0x113B5}, {0x113B7, 0x113C0},
+    {0x113C2, 0x113C2}, {0x113C5, 0x113C5}, {0x113C7, 0x113CA}, {0x113CC, 0x113D3},
+    {0x113E1, 0x113E2}, {0x116D0, 0x116E3}, {0x11BC0, 0x11BE0}, {0x11BF0, 0x11BF9},
+    {0x11F5A, 0x11F5A}, {0x13460, 0x143FA}, {0x16100, 0x16139}, {0x16D40, 0x16D6C},
+    {0x16D70, 0x16D79}, {0x18CFF, 0x18CFF}, {0x1CCF0, 0x1CCF9}, {0x1E5D0, 0x1E5FA},
+    {0x1F130, 0x1F149}, {0x1F150, 0x1F169}, {0x1F170, 0x1F189}, {0x2EBF0, 0x2EE5D}};
+
 utf8proc_category_t category(char32_t c) {
   return utf8proc_category(static_cast<utf8proc_int32_t>(c));
 }
@@ -196,7 +209,8 @@ bool is_numeric(char32_t c) {
 bool is_word(char32_t c) {
   const auto kind = category(c);
   return (kind >= UTF8PROC_CATEGORY_LU && kind <= UTF8PROC_CATEGORY_NL) ||
-         kind == UTF8PROC_CATEGORY_PC || c == 0x200C || c == 0x200D;
+         kind == UTF8PROC_CATEGORY_PC || c == 0x200C || c == 0x200D ||
+         (c >= 0x897 && contains(kMoreWords, c));
 }
 
 bool is_bert_control(char32_t c) {
@@ -219,7 +233,8 @@ bool is_bert_punctuation(char32_t c) {
 }
 
 bool is_nonspacing_mark(char32_t c) {
-  return c >= 0x300 && category(c) == UTF8PROC_CATEGORY_MN && !contains(kLateMarks, c);
+  if (c < 0x300) return false;
+  return category(c) == UTF8PROC_CATEGORY_MN ? !contains(kLateMarks, c) : c == 0x1734;
 }
 
 size_t canonical_decomposition(char32_t c, char32_t (&out)[4]) {

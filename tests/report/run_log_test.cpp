@@ -11,7 +11,7 @@
 #include <weft/io/file.hpp>
 #include <weft/report/run_log.hpp>
 
-#include "io/python.hpp"
+#include "support/python.hpp"
 #include "support/temp_folder.hpp"
 
 namespace run_log_test {

@@ -8,7 +8,7 @@
 #include <weft/core/error.hpp>
 #include <weft/train/optimizer.hpp>
 
-#include "io/python.hpp"
+#include "support/python.hpp"
 #include "support/temp_folder.hpp"
 
 namespace optimizer_test {
