@@ -44,8 +44,8 @@ DualEncoderFolder load_dual_encoder(const fs::path& path) {
   DualEncoderFolder out;
   out.image = load_encoder(folder / "image");
   out.text = load_encoder(folder / "text");
-  const auto options = from_json<models::DualEncoderOptions>(config.at("options"),
-                                                             config_file.string() + ": options");
+  const auto options =
+      from_json<models::DualEncoderOptions>(Json(config).erase("model_type"), config_file.string());
   out.model = models::DualEncoder(out.image.encoder, out.text.encoder, options);
   heads_map().load(io::Safetensors::open(folder / "model.safetensors"), heads(*out.model));
   out.model->eval();
@@ -72,8 +72,7 @@ void save_dual_encoder(const DualEncoderFolder& folder, const fs::path& path) {
       tensors.emplace(name, tensor);
     write_tensors(temporary / "model.safetensors", tensors, {{"format", "pt"}});
     folder.tokenizer->save(temporary / "tokenizer.json");
-    Json::object({{"model_type", kModelType}, {"options", to_json(folder.model->options)}})
-        .write(temporary / "config.json");
+    to_json(folder.model->options).set("model_type", kModelType).write(temporary / "config.json");
   });
 }
 

@@ -38,9 +38,12 @@ class Reader {
   Reader(const Json& json, const std::string& origin) : json_(json), origin_(origin) {
     auto type =
         json.get("image_processor_type", json.get("feature_extractor_type", "")).as_string();
-    for (const std::string_view suffix : {"Fast", "Pil"})
-      if (type.ends_with(suffix)) type.resize(type.size() - suffix.size());
-    if (type.ends_with("FeatureExtractor")) type.replace(type.size() - 16, 16, "ImageProcessor");
+    const auto without = [&](std::string_view suffix) {
+      return type.ends_with(suffix) ? type.substr(0, type.size() - suffix.size()) : type;
+    };
+    type = without("Fast");
+    type = without("Pil");
+    if (type.ends_with("FeatureExtractor")) type = without("FeatureExtractor") + "ImageProcessor";
     for (const auto& candidate : defaults())
       if (candidate.type == type) known_ = &candidate;
     type_ = type;

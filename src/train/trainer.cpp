@@ -244,7 +244,7 @@ void Trainer::accumulate(Step& step) {
   for (int64_t i = 0; i < options_.accum_freq; ++i) {
     StepResult result;
     {
-      nn::AutocastGuard autocast(device, at::kBFloat16, options_.precision == Precision::bf16);
+      const nn::PrecisionGuard precision(device, options_.precision);
       result = task_.step();
     }
     if (!result.loss.defined()) break;

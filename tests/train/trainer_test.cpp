@@ -182,7 +182,7 @@ TEST(Trainer, ResumesBitForBitWithAccumulationAndBf16) {
   const weft::test::TempFolder folder;
   auto options = toy_options();
   options.accum_freq = 3;
-  options.precision = weft::train::Precision::bf16;
+  options.precision = weft::nn::Precision::bf16;
   const auto whole = run(folder / "whole", options);
   EXPECT_EQ(whole.summary.steps, 13);
   EXPECT_EQ(whole.summary.samples, 13 * 3 * 16);
@@ -254,8 +254,8 @@ TEST(Trainer, AveragesAccumulatedGradients) {
 TEST(Trainer, ComputesUnderAutocastAndKeepsWeightsInFp32) {
   const OneThread one_thread;
   const weft::test::TempFolder folder;
-  for (const auto precision : {weft::train::Precision::fp32, weft::train::Precision::bf16}) {
-    const bool bf16 = precision == weft::train::Precision::bf16;
+  for (const auto precision : {weft::nn::Precision::fp32, weft::nn::Precision::bf16}) {
+    const bool bf16 = precision == weft::nn::Precision::bf16;
     auto net = make_net();
     Toy task(net);
     auto options = toy_options();

@@ -19,7 +19,7 @@ struct DualEncoderFolder {
 };
 
 /// Weft's own folder:
-///   config.json          {"model_type": "weft_dual_encoder", "options": DualEncoderOptions}
+///   config.json          DualEncoderOptions and "model_type": "weft_dual_encoder"
 ///   model.safetensors    image_projection.*, text_projection.*, logit_scale
 ///   image/, text/        the towers as Hugging Face folders; image/preprocessor_config.json is the
 ///                        transform

@@ -14,14 +14,13 @@
 #include <weft/core/export.hpp>
 #include <weft/core/json.hpp>
 #include <weft/core/options.hpp>
+#include <weft/nn/precision.hpp>
 #include <weft/report/run_log.hpp>
 #include <weft/train/optimizer.hpp>
 #include <weft/train/schedule.hpp>
 
 namespace weft {
 namespace train {
-
-enum class Precision { fp32, bf16 };
 
 struct TrainerOptions {
   int64_t epochs = 1;
@@ -35,7 +34,7 @@ struct TrainerOptions {
   Schedule lr_scheduler = Schedule::linear;
   double grad_clip_norm = 0;
   int64_t accum_freq = 1;
-  Precision precision = Precision::fp32;
+  nn::Precision precision = nn::Precision::fp32;
   int64_t seed = 0;
   int64_t save_every = 1000;
   int64_t keep = 2;
@@ -164,8 +163,5 @@ void TrainerOptions::visit(Self& o, V&& v) {
 }
 
 }  // namespace train
-
-template <>
-inline constexpr std::string_view enum_names<train::Precision>[] = {"fp32", "bf16"};
 
 }  // namespace weft
