@@ -93,10 +93,14 @@ void Bpe::merge(std::string_view piece, std::vector<Part>& out) const {
   static thread_local std::vector<Candidate> heap;
   symbols.clear();
   heap.clear();
+  uint32_t skipped = 0;  // bytes without a token, which count to the token behind them
   for (const char c : piece) {
     auto id = bytes_[static_cast<uint8_t>(c)];
     if (id < 0) {
-      if (unk_ < 0) continue;
+      if (unk_ < 0) {
+        ++skipped;
+        continue;
+      }
       if (options_.fuse_unk && !symbols.empty() && symbols.back().id == unk_) {
         ++symbols.back().length;
         continue;
@@ -104,9 +108,11 @@ void Bpe::merge(std::string_view piece, std::vector<Part>& out) const {
       id = unk_;
     }
     const auto at = static_cast<int32_t>(symbols.size());
-    symbols.push_back({id, at - 1, at + 1, 1});
+    symbols.push_back({id, at - 1, at + 1, 1 + skipped});
+    skipped = 0;
   }
   if (symbols.empty()) return;
+  symbols.back().length += skipped;
   symbols.back().next = -1;
 
   const auto propose = [&](int32_t left) {

@@ -188,7 +188,8 @@ void PostProcessor::adjust(Encoding& encoding) const {
       ++trailing;
     }
     if (leading > 0) {
-      if (add_prefix_space && (i == 0 || offset.begin == 0)) --leading;
+      // One space at the start may be the one that was put there; more were in the input.
+      if (add_prefix_space && leading == 1 && (i == 0 || offset.begin == 0)) leading = 0;
       offset.begin = std::min(offset.begin + leading, offset.end);
     }
     if (trailing > 0 && offset.end >= trailing)

@@ -91,7 +91,7 @@ bool Pipeline::walk_plain(Text& text, const Sink& sink) const {
   if (pre_tokenizer_) pre_tokenizer_->split(text, pieces);
   tokens.clear();
   for (const auto& piece : pieces) model_->tokenize(text.bytes, piece, tokens);
-  return sink(text, tokens);
+  return sink(text, tokens, false);
 }
 
 bool Pipeline::walk_normalized(Text& text, const Sink& sink) const {
@@ -106,7 +106,7 @@ bool Pipeline::walk_normalized(Text& text, const Sink& sink) const {
     if (text.tracked)
       part.source.assign(text.source.begin() + at, text.source.begin() + found.begin);
     if (!walk_plain(part, sink)) return false;
-    if (found.id >= 0 && !sink(text, {found})) return false;
+    if (found.id >= 0 && !sink(text, {found}, true)) return false;
     at = found.end;
   }
   return true;
@@ -133,7 +133,7 @@ void Pipeline::walk(std::string_view text, bool tracked, const Sink& sink) const
     if (!walk_normalized(part, sink)) return;
     if (found.id >= 0) {
       take(found.begin, found.end);
-      if (!sink(part, {{found.id, 0, found.end - found.begin}})) return;
+      if (!sink(part, {{found.id, 0, found.end - found.begin}}, true)) return;
     }
     at = found.end;
   }
@@ -143,16 +143,19 @@ Encoding Pipeline::encode(std::string_view input, const EncodeOptions& options) 
   const auto keep = room(options, post_);
   std::string scratch;
   Encoding out;
-  walk(checked(input, scratch), true, [&](const Text& text, const std::vector<Token>& tokens) {
-    for (const auto& token : tokens) {
-      out.ids.push_back(token.id);
-      out.tokens.push_back(this->token(token.id));
-      out.offsets.push_back(token.begin < token.end ? Offset{text.source[token.begin].begin,
-                                                             text.source[token.end - 1].end}
-                                                    : Offset{});
-    }
-    return true;
-  });
+  walk(checked(input, scratch), true,
+       [&](const Text& text, const std::vector<Token>& tokens, bool added) {
+         for (const auto& token : tokens) {
+           out.ids.push_back(token.id);
+           // An added token is written as it was found, white space that it takes in included.
+           out.tokens.push_back(added ? text.bytes.substr(token.begin, token.end - token.begin)
+                                      : *model_->token(token.id));
+           out.offsets.push_back(token.begin < token.end ? Offset{text.source[token.begin].begin,
+                                                                  text.source[token.end - 1].end}
+                                                         : Offset{});
+         }
+         return true;
+       });
   truncate(out.ids, keep, options.truncation_side);
   truncate(out.tokens, keep, options.truncation_side);
   truncate(out.offsets, keep, options.truncation_side);
@@ -190,7 +193,7 @@ void Pipeline::encode_ids(std::string_view input, const EncodeOptions& options,
   const auto enough = keep >= 0 && options.truncation_side == Side::right
                           ? before + static_cast<size_t>(keep)
                           : std::string_view::npos;
-  walk(checked(input, scratch), false, [&](const Text&, const std::vector<Token>& tokens) {
+  walk(checked(input, scratch), false, [&](const Text&, const std::vector<Token>& tokens, bool) {
     for (const auto& token : tokens) out.push_back(token.id);
     return out.size() < enough;
   });

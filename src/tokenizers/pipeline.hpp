@@ -31,8 +31,9 @@ class Pipeline final : public Tokenizer {
   bool decode_token(int64_t id, bool skip_special, bool first, std::string& bytes) const;
 
  private:
-  /// Takes the tokens of one part of the text, in order; false stops the walk.
-  using Sink = std::function<bool(const Text&, const std::vector<Token>&)>;
+  /// Takes the tokens of one part of the text, in order; false stops the walk. `added`: the one
+  /// added token that stands there.
+  using Sink = std::function<bool(const Text&, const std::vector<Token>&, bool added)>;
   const std::string* find_token(int64_t id) const;
   void read_added_tokens(const Where& where);
   void read_pad(const json& config, const Where& where);

@@ -235,7 +235,8 @@ size_t canonical_decomposition(char32_t c, char32_t (&out)[4]) {
 }
 
 int combining_class(char32_t c) {
-  return c < 0x300 ? 0 : utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class;
+  if (c < 0x300 || contains(kLateMarks, c)) return 0;
+  return utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class;
 }
 
 size_t lowercase(char32_t c, char32_t (&out)[2]) {
