@@ -16,11 +16,11 @@ std::atomic<uint64_t> next_serial{1};
 
 // One cache line of what a short piece becomes.
 struct alignas(64) Cached {
-  static constexpr size_t kBytes = 21, kIds = 6;
+  static constexpr size_t kBytes = 18, kIds = 6;
   uint64_t owner = 0;
   uint8_t size = 0, count = 0;
   std::array<char, kBytes> bytes{};
-  std::array<uint8_t, kIds> lengths{};
+  std::array<uint8_t, kIds> begins{}, ends{};
   std::array<int32_t, kIds> ids{};
 };
 static_assert(sizeof(Cached) == 64);
@@ -93,12 +93,12 @@ void Bpe::merge(std::string_view piece, std::vector<Part>& out) const {
   static thread_local std::vector<Candidate> heap;
   symbols.clear();
   heap.clear();
-  uint32_t skipped = 0;  // bytes without a token, which count to the token behind them
+  bool skipped = false;
   for (const char c : piece) {
     auto id = bytes_[static_cast<uint8_t>(c)];
     if (id < 0) {
       if (unk_ < 0) {
-        ++skipped;
+        skipped = true;
         continue;
       }
       if (options_.fuse_unk && !symbols.empty() && symbols.back().id == unk_) {
@@ -108,11 +108,9 @@ void Bpe::merge(std::string_view piece, std::vector<Part>& out) const {
       id = unk_;
     }
     const auto at = static_cast<int32_t>(symbols.size());
-    symbols.push_back({id, at - 1, at + 1, 1 + skipped});
-    skipped = 0;
+    symbols.push_back({id, at - 1, at + 1, 1});
   }
   if (symbols.empty()) return;
-  symbols.back().length += skipped;
   symbols.back().next = -1;
 
   const auto propose = [&](int32_t left) {
@@ -142,16 +140,36 @@ void Bpe::merge(std::string_view piece, std::vector<Part>& out) const {
     if (left.previous >= 0 && propose(left.previous)) std::push_heap(heap.begin(), heap.end());
     if (propose(best.at)) std::push_heap(heap.begin(), heap.end());
   }
-  for (int32_t at = 0; at >= 0; at = symbols[at].next)
-    out.push_back({symbols[at].id, symbols[at].length});
+  uint32_t begin = 0;
+  for (int32_t at = 0; at >= 0; at = symbols[at].next) {
+    out.push_back({symbols[at].id, begin, begin + symbols[at].length});
+    begin += symbols[at].length;
+  }
+  if (skipped) shift_spans(piece, out);
+}
+
+// Bytes that the vocabulary lacks are left out, and Hugging Face then counts the spans of the
+// tokens in the text as if those bytes were at its end, in UTF-8 of the byte alphabet. Offsets are
+// to be equal, so it is done here too.
+void Bpe::shift_spans(std::string_view piece, std::vector<Part>& parts) const {
+  std::vector<uint32_t> owner;       // byte of the piece, for each byte of its spelling
+  std::vector<uint32_t> kept = {0};  // length of the spelling of the first i bytes that are kept
+  for (uint32_t i = 0; i < piece.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(piece[i]);
+    const auto length = byte_symbol(byte).size();
+    owner.insert(owner.end(), length, i);
+    if (bytes_[byte] >= 0) kept.push_back(kept.back() + static_cast<uint32_t>(length));
+  }
+  for (auto& part : parts) {
+    part.begin = owner[kept[part.begin]];
+    part.end = owner[kept[part.end] - 1] + 1;
+  }
 }
 
 void Bpe::tokenize(std::string_view text, Piece piece, std::vector<Token>& out) const {
   const auto word = text.substr(piece.begin, piece.end - piece.begin);
-  auto at = piece.begin;
-  const auto emit = [&](int32_t id, uint32_t length) {
-    out.push_back({id, at, at + length});
-    at += length;
+  const auto emit = [&](int32_t id, size_t begin, size_t end) {
+    out.push_back({id, piece.begin + begin, piece.begin + end});
   };
   const bool small = word.size() <= Cached::kBytes;
   Cached* slot = nullptr;
@@ -159,7 +177,7 @@ void Bpe::tokenize(std::string_view text, Piece piece, std::vector<Token>& out) 
     slot = &cached(TextTable::hash(word) ^ serial_);
     if (slot->owner == serial_ && slot->size == word.size() &&
         !std::memcmp(slot->bytes.data(), word.data(), word.size())) {
-      for (uint8_t i = 0; i < slot->count; ++i) emit(slot->ids[i], slot->lengths[i]);
+      for (uint8_t i = 0; i < slot->count; ++i) emit(slot->ids[i], slot->begins[i], slot->ends[i]);
       return;
     }
   }
@@ -169,10 +187,10 @@ void Bpe::tokenize(std::string_view text, Piece piece, std::vector<Token>& out) 
     std::string symbols;
     for (const char c : word) symbols += byte_symbol(static_cast<uint8_t>(c));
     const auto id = vocab_.find(symbols);
-    if (id >= 0) parts.push_back({id, static_cast<uint32_t>(word.size())});
+    if (id >= 0) parts.push_back({id, 0, static_cast<uint32_t>(word.size())});
   }
   if (parts.empty()) merge(word, parts);
-  for (const auto& part : parts) emit(part.id, part.length);
+  for (const auto& part : parts) emit(part.id, part.begin, part.end);
   if (small && parts.size() <= Cached::kIds) {
     slot->owner = serial_;
     slot->size = static_cast<uint8_t>(word.size());
@@ -180,7 +198,8 @@ void Bpe::tokenize(std::string_view text, Piece piece, std::vector<Token>& out) 
     std::memcpy(slot->bytes.data(), word.data(), word.size());
     for (size_t i = 0; i < parts.size(); ++i) {
       slot->ids[i] = parts[i].id;
-      slot->lengths[i] = static_cast<uint8_t>(parts[i].length);
+      slot->begins[i] = static_cast<uint8_t>(parts[i].begin);
+      slot->ends[i] = static_cast<uint8_t>(parts[i].end);
     }
   }
 }

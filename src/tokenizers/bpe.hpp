@@ -62,12 +62,13 @@ class Bpe final : public Model {
   json to_json() const override;
 
  private:
-  /// Ids and lengths in bytes of one piece.
+  /// A token and its bytes of one piece.
   struct Part {
     int32_t id;
-    uint32_t length;
+    uint32_t begin, end;
   };
   void merge(std::string_view piece, std::vector<Part>& out) const;
+  void shift_spans(std::string_view piece, std::vector<Part>& parts) const;
 
   BpeOptions options_;
   Vocab vocab_;

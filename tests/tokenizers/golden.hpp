@@ -35,6 +35,9 @@ inline void expect_golden(const tokenizers::Tokenizer& tokenizer, const nlohmann
   std::vector<int64_t> lean;
   tokenizer.encode_ids(text, {}, lean);
   EXPECT_EQ(lean, full.ids);
+  if (row.contains("tokens_no_special")) {
+    EXPECT_EQ(plain.tokens, row["tokens_no_special"].get<std::vector<std::string>>());
+  }
   if (row["offsets_no_special"].is_array()) {
     std::vector<std::vector<int64_t>> offsets;
     for (const auto& offset : plain.offsets) offsets.push_back({offset.begin, offset.end});

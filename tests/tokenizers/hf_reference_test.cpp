@@ -1,0 +1,114 @@
+#include <chrono>
+#include <cstdlib>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include <weft/core/json.hpp>
+#include <weft/io/paths.hpp>
+#include <weft/io/tar.hpp>
+#include <weft/tokenizers/bpe_trainer.hpp>
+#include <weft/tokenizers/tokenizer.hpp>
+
+#include "io/python.hpp"
+#include "support/temp_folder.hpp"
+#include "tokenizers/golden.hpp"
+
+namespace hf_reference_test {
+
+using weft::tokenizers::load_tokenizer;
+
+bool reference(const std::string& arguments) {
+  return !std::system(
+      fmt::format("'{}' '{}' {}", weft::test::python(), WEFT_HF_REFERENCE, arguments).c_str());
+}
+
+// The first differences say enough.
+void expect_rows(const weft::tokenizers::Tokenizer& tokenizer, const std::filesystem::path& file,
+                 size_t at_least) {
+  size_t rows = 0, failed = 0;
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line); ++rows) {
+    const auto row = nlohmann::json::parse(line);
+    weft::test::expect_golden(tokenizer, row);
+    if (testing::Test::HasFailure() && ++failed == 3) return;
+  }
+  EXPECT_GE(rows, at_least);
+}
+
+std::filesystem::path tokenizer_file(const std::string& name) {
+  if (name == "smollm2") {
+    const char* models = std::getenv("WEFT_MODELS_DIR");
+    return std::filesystem::path(models ? models : "") / "smollm2-135m/tokenizer.json";
+  }
+  return weft::test::shared_tokenizers() / name / "tokenizer.json";
+}
+
+class RandomTexts : public testing::TestWithParam<std::string> {};
+
+TEST_P(RandomTexts, EqualHuggingFace) {
+  WEFT_NEEDS_PYTHON();
+  const auto file = tokenizer_file(GetParam());
+  if (!std::filesystem::exists(file)) GTEST_SKIP() << "needs " << file;
+  const weft::test::TempFolder folder;
+  const char* seed = std::getenv("WEFT_PARITY_SEED");
+  const auto out = folder / "rows.jsonl";
+  ASSERT_TRUE(reference(
+      fmt::format("encode '{}' {} 20000 '{}'", file.string(), seed ? seed : "1", out.string())));
+  expect_rows(*load_tokenizer(file), out, 20000);
+}
+INSTANTIATE_TEST_SUITE_P(HuggingFace, RandomTexts,
+                         testing::Values("minilm", "phi-2", "whisper", "smollm2"));
+
+class Sweep : public testing::TestWithParam<std::string> {};
+
+TEST_P(Sweep, SeesEveryCodePointAsHuggingFaceDoes) {
+  WEFT_NEEDS_PYTHON();
+  const weft::test::TempFolder folder;
+  const auto file = folder / "tokenizer.json", out = folder / "rows.jsonl";
+  ASSERT_TRUE(
+      reference(fmt::format("sweep {} '{}' '{}'", GetParam(), file.string(), out.string())));
+  expect_rows(*load_tokenizer(file), out, 0x40000 / 16);
+}
+INSTANTIATE_TEST_SUITE_P(HuggingFace, Sweep, testing::Values("bert", "pattern", "digits", "word"));
+
+TEST(BpeTrainer, LearnsWhatHuggingFaceLearnsFromTheCaptions) {
+  WEFT_NEEDS_PYTHON();
+  const auto shards = std::filesystem::path(WEFT_SHARED_DIR) / "data/flickr8k-128";
+  if (!std::filesystem::exists(shards)) GTEST_SKIP() << "needs " << shards;
+  std::vector<std::string> captions;
+  for (const auto& path :
+       weft::io::expand_paths((shards / "train-{000000..000006}.tar").string())) {
+    weft::io::TarReader reader(path);
+    while (const auto member = reader.next()) {
+      if (!member->name.ends_with(".json")) continue;
+      for (auto& caption : weft::Json::parse(member->bytes).at("captions").as_strings())
+        captions.push_back(std::move(caption));
+    }
+  }
+  ASSERT_EQ(captions.size(), 34160u);
+  const weft::test::TempFolder folder;
+  weft::to_json(captions).write(folder / "texts.json", -1);
+  const auto start = std::chrono::steady_clock::now();
+  const auto tokenizer = weft::tokenizers::train_byte_level_bpe(captions, {});
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));
+  EXPECT_EQ(tokenizer->vocab_size(), 8000);
+  EXPECT_EQ(tokenizer->pad_id(), 0);
+  tokenizer->save(folder / "ours.json");
+  ASSERT_TRUE(reference(fmt::format("train '{}' 8000 '{}'", (folder / "texts.json").string(),
+                                    (folder / "theirs.json").string())));
+  const auto model = [&](const char* name) {
+    std::ifstream in(folder / name);
+    return nlohmann::json::parse(in)["model"];
+  };
+  EXPECT_EQ(model("ours.json")["vocab"], model("theirs.json")["vocab"]);
+  EXPECT_EQ(model("ours.json")["merges"], model("theirs.json")["merges"]);
+
+  const auto out = folder / "rows.jsonl";
+  ASSERT_TRUE(reference(
+      fmt::format("encode '{}' 1 3000 '{}'", (folder / "ours.json").string(), out.string())));
+  expect_rows(*tokenizer, out, 3000);
+  expect_rows(*load_tokenizer(folder / "ours.json"), out, 3000);
+}
+
+}  // namespace hf_reference_test
