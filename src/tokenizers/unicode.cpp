@@ -233,7 +233,8 @@ bool is_bert_punctuation(char32_t c) {
 }
 
 bool is_nonspacing_mark(char32_t c) {
-  return c >= 0x300 && category(c) == UTF8PROC_CATEGORY_MN && !contains(kLateMarks, c);
+  if (c < 0x300) return false;
+  return category(c) == UTF8PROC_CATEGORY_MN ? !contains(kLateMarks, c) : c == 0x1734;
 }
 
 size_t canonical_decomposition(char32_t c, char32_t (&out)[4]) {

@@ -40,7 +40,7 @@ void append_lossy(std::string_view text, std::string& out);
 int64_t count_code_points(std::string_view text);
 
 /// Character classes, each as the component of Hugging Face's `tokenizers` that uses it sees them;
-/// swept over all code points by tests/tokenizers/unicode_test.cpp.
+/// swept code point by code point in tests/tokenizers/hf_reference_test.cpp.
 bool is_white_space(char32_t c);       ///< White_Space; also \s of the byte-level pattern
 bool is_letter(char32_t c);            ///< \p{L}
 bool is_numeric(char32_t c);           ///< \p{N} of the Digits pre-tokenizer
