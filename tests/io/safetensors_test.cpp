@@ -7,7 +7,7 @@
 #include <weft/io/file.hpp>
 #include <weft/io/safetensors.hpp>
 
-#include "io/python.hpp"
+#include "support/python.hpp"
 #include "support/temp_folder.hpp"
 
 namespace safetensors_test {

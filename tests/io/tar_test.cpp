@@ -8,7 +8,7 @@
 #include <weft/io/file.hpp>
 #include <weft/io/tar.hpp>
 
-#include "io/python.hpp"
+#include "support/python.hpp"
 #include "support/temp_folder.hpp"
 
 namespace tar_test {

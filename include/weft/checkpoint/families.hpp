@@ -1,0 +1,42 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <weft/checkpoint/key_map.hpp>
+#include <weft/core/json.hpp>
+#include <weft/core/options.hpp>
+#include <weft/core/registry.hpp>
+#include <weft/nn/sockets.hpp>
+
+namespace weft::checkpoint {
+
+enum class Role { image, text };
+
+/// One layout of checkpoints: a configuration of weft's modules and a key map.
+struct Family {
+  Role role;
+  /// The class that Hugging Face loads it with, "BertModel".
+  std::string architecture;
+  /// Whether a weight, named as in the checkpoint, is there; decides about optional parts
+  /// (poolers).
+  using Has = std::function<bool(std::string_view)>;
+  /// Builds the encoder from config.json. Fields that are absent take Hugging Face's defaults; one
+  /// that changes the mathematics in a way that weft lacks is an Error that names it; others are
+  /// not looked at.
+  std::function<std::shared_ptr<Encoder>(const Json& config, const Has& has)> make;
+  std::function<KeyMap(const Json& config)> key_map;
+  /// config.json of an encoder; Error names the option that the layout cannot express.
+  std::function<Json(const Encoder& encoder)> config;
+};
+
+/// By config.json's model_type: dinov2, dinov2_with_registers, vit, bert. Users add theirs with
+/// families().add(...).
+WEFT_API Registry<Family>& families();
+
+}  // namespace weft::checkpoint
+
+template <>
+inline constexpr std::string_view weft::enum_names<weft::checkpoint::Role>[] = {"image", "text"};

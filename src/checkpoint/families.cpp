@@ -1,0 +1,19 @@
+#include <weft/checkpoint/families.hpp>
+
+#include "checkpoint/family_list.hpp"
+
+namespace weft::checkpoint {
+
+Registry<Family>& families() {
+  static auto registry = [] {
+    Registry<Family> out("model family");
+    out.add("bert", bert_family());
+    out.add("dinov2", dinov2_family(false));
+    out.add("dinov2_with_registers", dinov2_family(true));
+    out.add("vit", vit_family());
+    return out;
+  }();
+  return registry;
+}
+
+}  // namespace weft::checkpoint

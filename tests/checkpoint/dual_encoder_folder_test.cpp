@@ -1,0 +1,81 @@
+#include <gmock/gmock.h>
+
+#include <ATen/ATen.h>
+
+#include <weft/checkpoint/dual_encoder_folder.hpp>
+#include <weft/core/error.hpp>
+
+#include "support/shared_data.hpp"
+#include "support/temp_folder.hpp"
+
+namespace dual_encoder_folder_test {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+using weft::checkpoint::DualEncoderFolder;
+using weft::checkpoint::is_dual_encoder;
+using weft::checkpoint::load_dual_encoder;
+using weft::checkpoint::load_encoder;
+using weft::checkpoint::make_encoder;
+using weft::checkpoint::save_dual_encoder;
+using weft::checkpoint::save_encoder;
+
+// Small towers with MiniLM's tokenizer.
+DualEncoderFolder make(const std::filesystem::path& tokenizer) {
+  const auto small = weft::Json::object({{"hidden_size", 12}, {"num_layers", 1}, {"num_heads", 2}});
+  DualEncoderFolder out;
+  out.image = make_encoder("vit_tiny", small);
+  out.text = make_encoder("text_small", small);
+  out.model = weft::models::DualEncoder(
+      out.image.encoder, out.text.encoder,
+      weft::models::DualEncoderOptions{.embed_dim = 8, .image_pool = weft::nn::Pooling::cls_mean});
+  out.tokenizer = weft::tokenizers::load_tokenizer(tokenizer);
+  out.transform = {.size = 64, .resize = 72, .mean = {.1, .2, .3}, .std = {.4, .5, .6}};
+  return out;
+}
+
+TEST(DualEncoderFolder, ComesBackWithEqualEmbeddings) {
+  const auto tokenizer = weft::test::shared_file("data/tokenizers/minilm/tokenizer.json");
+  WEFT_SKIP_WITHOUT(tokenizer);
+  const weft::test::TempFolder folder;
+  auto made = make(tokenizer);
+  made.model->eval();
+  save_dual_encoder(made, folder / "model");
+  EXPECT_TRUE(is_dual_encoder(folder / "model"));
+  auto loaded = load_dual_encoder(folder / "model");
+
+  const at::NoGradGuard no_grad;
+  EXPECT_EQ(weft::to_json(loaded.transform), weft::to_json(made.transform));
+  EXPECT_EQ(loaded.tokenizer->pad_id(), made.tokenizer->pad_id());
+  const auto normal = at::randn({2, 3, 64, 64});
+  EXPECT_TRUE(at::equal(loaded.model->encode_image({.data = normal}),
+                        made.model->encode_image({.data = normal})));
+  const auto ids = at::tensor(made.tokenizer->encode("a photo of a dog").ids).unsqueeze(0);
+  EXPECT_EQ(loaded.tokenizer->encode("a photo of a dog").ids,
+            made.tokenizer->encode("a photo of a dog").ids);
+  EXPECT_TRUE(
+      at::equal(loaded.model->encode_text({.data = ids}), made.model->encode_text({.data = ids})));
+  EXPECT_TRUE(at::equal(loaded.model->logit_scale, made.model->logit_scale));
+  EXPECT_NO_THROW(load_encoder(folder / "model" / "text"));
+}
+
+TEST(DualEncoderFolder, RefusesWhatIsIncompleteOrNotOne) {
+  const auto tokenizer = weft::test::shared_file("data/tokenizers/minilm/tokenizer.json");
+  WEFT_SKIP_WITHOUT(tokenizer);
+  const weft::test::TempFolder folder;
+  auto made = make(tokenizer);
+  made.tokenizer = nullptr;
+  EXPECT_THAT([&] { save_dual_encoder(made, folder / "a"); },
+              ThrowsMessage<weft::Error>(HasSubstr("one is missing")));
+  made = make(tokenizer);
+  made.image = make_encoder("vit_tiny");
+  EXPECT_THAT([&] { save_dual_encoder(made, folder / "a"); },
+              ThrowsMessage<weft::Error>(HasSubstr("not those of the model")));
+  EXPECT_FALSE(std::filesystem::exists(folder / "a"));
+  save_encoder(made.image, folder / "b");
+  EXPECT_THAT([&] { load_dual_encoder(folder / "b"); },
+              ThrowsMessage<weft::Error>(
+                  HasSubstr("expected model_type 'weft_dual_encoder', found \"vit\"")));
+}
+
+}  // namespace dual_encoder_folder_test

@@ -1,0 +1,127 @@
+#include <fstream>
+
+#include <gmock/gmock.h>
+
+#include <ATen/ATen.h>
+
+#include <weft/checkpoint/encoder_folder.hpp>
+#include <weft/core/error.hpp>
+#include <weft/vision/vision_transformer.hpp>
+
+#include "support/temp_folder.hpp"
+
+namespace encoder_folder_test {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+using weft::Error;
+using weft::Json;
+using weft::checkpoint::load_encoder;
+using weft::checkpoint::make_encoder;
+using weft::checkpoint::save_encoder;
+
+const auto kSmall = Json::object({{"hidden_size", 12}, {"num_layers", 2}, {"num_heads", 2}});
+
+void expect_equal(const weft::Encoder& a, const weft::Encoder& b) {
+  const auto left = a.named_parameters(), right = b.named_parameters();
+  ASSERT_EQ(left.size(), right.size());
+  for (const auto& item : left)
+    EXPECT_TRUE(at::equal(item.value(), right[item.key()])) << item.key();
+}
+
+TEST(EncoderFolder, PresetsComeBackWithTheirWeightsAndOptions) {
+  for (const auto* name : {"vit_tiny", "dinov2_small", "text_tiny", "text_base"}) {
+    SCOPED_TRACE(name);
+    const weft::test::TempFolder folder;
+    const auto made = make_encoder(name, kSmall);
+    save_encoder(made, folder / "encoder");
+    const auto loaded = load_encoder(folder / "encoder");
+    EXPECT_EQ(loaded.family, made.family);
+    expect_equal(*made.encoder, *loaded.encoder);
+    EXPECT_FALSE(loaded.encoder->is_training());
+  }
+}
+
+TEST(EncoderFolder, FamiliesComeFromTheirConfig) {
+  const auto made = make_encoder("dinov2_with_registers", Json::object({{"hidden_size", 12},
+                                                                        {"num_attention_heads", 3},
+                                                                        {"num_hidden_layers", 1},
+                                                                        {"use_swiglu_ffn", true},
+                                                                        {"image_size", 32}}));
+  EXPECT_EQ(made.encoder->info().prefix, 5);
+  const weft::test::TempFolder folder;
+  save_encoder(made, folder / "a");
+  expect_equal(*made.encoder, *load_encoder(folder / "a").encoder);
+}
+
+TEST(EncoderFolder, UnknownFieldsOtherFilesAndPixelStatisticsStay) {
+  const weft::test::TempFolder folder;
+  const auto path = folder / "encoder";
+  auto made =
+      make_encoder("vit_tiny", Json(kSmall).set("pixel_mean", std::vector<double>{.1, .2, .3}));
+  made.config.set("my_field", Json::object({{"a", 1}}));
+  save_encoder(made, path);
+  std::ofstream(path / "notes.txt") << "kept";
+  std::ofstream(path / "model-00001-of-00002.safetensors") << "stale";
+  auto loaded = load_encoder(path);
+  EXPECT_EQ(loaded.config.at("my_field").dump(), R"({"a":1})");
+  const auto& options = dynamic_cast<weft::vision::VisionTransformerImpl&>(*loaded.encoder).options;
+  EXPECT_EQ(options.pixel_mean, (std::vector<double>{.1, .2, .3}));
+  save_encoder(loaded, path);
+  EXPECT_TRUE(std::filesystem::exists(path / "notes.txt"));
+  EXPECT_FALSE(std::filesystem::exists(path / "model-00001-of-00002.safetensors"));
+  EXPECT_TRUE(load_encoder(path).config.contains("my_field"));
+}
+
+TEST(EncoderFolder, TypesAreKeptOnSaving) {
+  const weft::test::TempFolder folder;
+  auto made = make_encoder("vit_tiny", kSmall);
+  made.encoder->to(at::kBFloat16);
+  save_encoder(made, folder / "a");
+  EXPECT_EQ(Json::read(folder / "a" / "config.json").at("dtype").as_string(), "bfloat16");
+  const auto loaded = load_encoder(folder / "a", at::kBFloat16);
+  expect_equal(*made.encoder, *loaded.encoder);
+}
+
+TEST(EncoderFolder, ErrorsNameFileFieldAndWeights) {
+  const weft::test::TempFolder folder;
+  const auto path = folder / "encoder";
+  EXPECT_THAT([&] { load_encoder(path); },
+              ThrowsMessage<Error>(HasSubstr("expected a model folder")));
+  auto made = make_encoder("vit_tiny", kSmall);
+  save_encoder(made, path);
+  const auto config = Json::read(path / "config.json");
+  const auto with = [&](const char* key, const Json& value) {
+    return [&, key, value] {
+      Json(config).set(key, value).write(path / "config.json");
+      load_encoder(path);
+    };
+  };
+  EXPECT_THAT(with("model_type", "vitt"),
+              ThrowsMessage<Error>(HasSubstr("unknown model_type 'vitt'; nearest: vit")));
+  EXPECT_THAT(with("hidden_act", "mish"), ThrowsMessage<Error>(HasSubstr("'mish'")));
+  EXPECT_THAT(with("image_size", std::vector<int64_t>{64, 32}),
+              ThrowsMessage<Error>(HasSubstr("must be a square, found [64,32]")));
+  EXPECT_THAT(with("hidden_size", "wide"),
+              ThrowsMessage<Error>(AllOf(HasSubstr("'hidden_size'"), HasSubstr("found string"))));
+  EXPECT_THAT(with("qkv_bias", false),
+              ThrowsMessage<Error>(
+                  AllOf(HasSubstr("unexpected (6)"),
+                        HasSubstr("encoder.layer.1.attention.attention.value.bias [12]"))));
+  EXPECT_THAT(with("intermediate_size", 50),
+              ThrowsMessage<Error>(HasSubstr("expected [50, 12], found [48, 12]")));
+}
+
+TEST(EncoderFolder, RefusesWhatTheLayoutCannotExpressByName) {
+  const weft::test::TempFolder folder;
+  EXPECT_THAT([] { make_encoder("text_tiny", Json(kSmall).set("post_norm", false)); },
+              ThrowsMessage<Error>(HasSubstr("bert cannot express post_norm = false")));
+  EXPECT_THAT([] { make_encoder("vit_tiny", Json(kSmall).set("layer_scale", 0.1)); },
+              ThrowsMessage<Error>(HasSubstr("vit cannot express layer_scale")));
+  EXPECT_THAT(
+      [] { make_encoder("vit_tini"); },
+      ThrowsMessage<Error>(HasSubstr("unknown preset or family 'vit_tini'; nearest: vit_tiny")));
+}
+
+}  // namespace encoder_folder_test

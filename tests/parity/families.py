@@ -1,0 +1,126 @@
+"""Random configurations of the families that weft registers, and transformers' own results for them in fp64."""
+import random
+
+import torch
+import transformers
+
+ACTIVATIONS = ["gelu", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu"]
+
+
+def shared(rng, index):
+    heads = rng.choice([1, 2, 3, 5])
+    return dict(hidden_size=heads * rng.choice([6, 10, 14]), num_attention_heads=heads, num_hidden_layers=rng.choice([2, 3]),
+                hidden_act=ACTIVATIONS[(index + rng.randrange(2)) % len(ACTIVATIONS)], layer_norm_eps=rng.choice([1e-12, 1e-6, 1e-5, 1e-3]))
+
+
+def image_config(rng, index):
+    patch = rng.choice([3, 4, 7])
+    return dict(shared(rng, index), patch_size=patch, image_size=patch * rng.choice([3, 4, 5]), qkv_bias=index % 2 == 0)
+
+
+def dinov2(rng, index):
+    gated = index == 1
+    return dict(image_config(rng, index), mlp_ratio=rng.choice([2, 3, 4]), use_swiglu_ffn=gated, use_mask_token=index != 2)
+
+
+def dinov2_with_registers(rng, index):
+    return dict(image_config(rng, index), mlp_ratio=rng.choice([2, 3, 4]), use_swiglu_ffn=index == 1, num_register_tokens=rng.choice([1, 3, 4]))
+
+
+def vit(rng, index):
+    return dict(image_config(rng, index), intermediate_size=rng.choice([17, 30, 45]))
+
+
+def bert(rng, index):
+    return dict(shared(rng, index), intermediate_size=rng.choice([17, 30, 45]), vocab_size=rng.randrange(40, 90),
+                max_position_embeddings=rng.randrange(20, 40), type_vocab_size=rng.choice([1, 2, 3]))
+
+
+# family: configuration class, its draw, the model, a model with a head on top, where the blocks are
+FAMILIES = {
+    "dinov2": (transformers.Dinov2Config, dinov2, transformers.Dinov2Model, transformers.Dinov2ForImageClassification),
+    "dinov2_with_registers": (transformers.Dinov2WithRegistersConfig, dinov2_with_registers, transformers.Dinov2WithRegistersModel,
+                              transformers.Dinov2WithRegistersForImageClassification),
+    "vit": (transformers.ViTConfig, vit, transformers.ViTModel, transformers.ViTForImageClassification),
+    "bert": (transformers.BertConfig, bert, transformers.BertModel, transformers.BertForMaskedLM),
+}
+
+
+def randomize(model, generator):
+    """Every parameter gets values that matter: no bias at 0, no scale at 1."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            noise = torch.randn(p.shape, generator=generator)
+            if "norm" in name.lower() and name.endswith("weight") or "lambda1" in name:
+                p.copy_(1 + 0.2 * noise)
+            elif p.dim() >= 2 and "embeddings" not in name:
+                p.copy_(noise * p[0].numel() ** -0.5)
+            else:
+                p.copy_(0.3 * noise)
+
+
+def blocks(model):
+    return model.layers if hasattr(model, "layers") else model.encoder.layer
+
+
+def inputs(family, config, rng, generator):
+    """Named inputs: images on the table's own grid and on two others, or token batches with their masks."""
+    if family == "bert":
+        out = {}
+        for k, batch in enumerate([1, 3]):
+            length = rng.randrange(8, config.max_position_embeddings + 1)
+            ids = torch.randint(1, config.vocab_size, (batch, length), generator=generator)
+            lengths = torch.tensor([length if b == 0 else rng.randrange(1, length) for b in range(batch)])
+            mask = torch.arange(length)[None, :] < lengths[:, None]
+            out[str(k)] = {"ids": ids * mask, "mask": mask}  # id 0 pads only: transformers gives its row no gradient
+        return out
+    side, p = config.image_size // config.patch_size, config.patch_size
+    grids = [(side, side), (side + rng.randrange(1, 4), side + 1), (side - 1, side + rng.randrange(1, 3))]
+    sizes = [(h * p, w * p) for h, w in grids]
+    sizes[2] = (sizes[2][0] + 1, sizes[2][1] + p - 1)  # pixels beyond the last whole patch
+    return {str(k): {"pixels": torch.randn(2, config.num_channels, *size, generator=generator)} for k, size in enumerate(sizes)}
+
+
+def run(family, model, given):
+    """tokens, pooled (where the model has it) and every hidden layer before the final norm, padding set to 0."""
+    hidden = []
+    layers = blocks(model)
+    first = lambda x: x[0] if isinstance(x, tuple) else x
+    hooks = [layers[0].register_forward_pre_hook(lambda m, a, k: hidden.append(first(a if a else k["hidden_states"])), with_kwargs=True)]
+    hooks += [layer.register_forward_hook(lambda m, a, out: hidden.append(first(out))) for layer in layers]
+    dtype = next(model.parameters()).dtype
+    if family == "bert":
+        out = model(input_ids=given["ids"], attention_mask=given["mask"].long())
+        keep = given["mask"][:, :, None].to(dtype)
+    else:
+        extra = {"interpolate_pos_encoding": True} if family == "vit" else {}
+        out = model(pixel_values=given["pixels"].to(dtype), **extra)
+        keep = 1
+    for hook in hooks:
+        hook.remove()
+    results = {"tokens": out.last_hidden_state * keep}
+    if getattr(out, "pooler_output", None) is not None:
+        results["pooled"] = out.pooler_output
+    for i, h in enumerate(hidden):
+        results[f"hidden.{i}"] = h * keep
+    return results
+
+
+def load(family, folder, pooler=True):
+    """transformers' model of a folder in fp64 with eager attention, and what it says about missing and unexpected keys."""
+    extra = {} if family.startswith("dinov2") or pooler else {"add_pooling_layer": False}
+    model, info = FAMILIES[family][2].from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True, **extra)
+    return model.double().eval(), info
+
+
+def has_pooler(folder):
+    import pathlib
+
+    from safetensors import safe_open
+    names = [k for f in pathlib.Path(folder).glob("*.safetensors") for k in safe_open(f, "pt").keys()]
+    return any(n.endswith("pooler.dense.weight") for n in names)
+
+
+def rng_of(seed, *names):
+    rng = random.Random(f"{seed}/" + "/".join(map(str, names)))
+    return rng, torch.Generator().manual_seed(rng.randrange(2**62))

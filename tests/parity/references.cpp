@@ -1,0 +1,59 @@
+#include "parity/references.hpp"
+
+#include <algorithm>
+#include <iostream>
+
+#include <gtest/gtest.h>
+
+#include <weft/checkpoint/tensors.hpp>
+#include <weft/io/file.hpp>
+
+#include "support/python.hpp"
+#include "support/shared_data.hpp"
+
+namespace weft::parity {
+namespace {
+
+struct References {
+  std::filesystem::path folder;
+  std::string failure;
+};
+
+References make() {
+  if (test::python() == nullptr) return {};
+  const std::filesystem::path folder = WEFT_PARITY_DIR;
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  const auto log = folder / "log.txt";
+  const auto status =
+      test::run_python_file(WEFT_PARITY_SOURCES "/references.py",
+                            {folder.string(), test::real_model("").string(),
+                             test::shared_file("data/flickr8k-128/val-000000.tar").string()},
+                            log);
+  std::cout << io::read_file(log) << std::flush;  // the seed, or what went wrong
+  if (status != 0) return {{}, "tests/parity/references.py failed, see " + log.string()};
+  return {folder, ""};
+}
+
+const References& instance() {
+  static const References made = make();
+  return made;
+}
+
+}  // namespace
+
+const std::filesystem::path& references() { return instance().folder; }
+const std::string& failure() { return instance().failure; }
+
+std::vector<Case> read_cases(const std::filesystem::path& folder) {
+  std::vector<Case> out;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const auto name = entry.path().filename().string();
+    if (!name.starts_with("case-")) continue;
+    out.push_back({entry.path(), checkpoint::read_tensors(entry.path())});
+  }
+  std::sort(out.begin(), out.end(), [](const Case& a, const Case& b) { return a.file < b.file; });
+  return out;
+}
+
+}  // namespace weft::parity

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "support/python.hpp"
+
+namespace weft::parity {
+
+/// The folder of fresh references (tests/parity/references.py), made once a process; empty where
+/// there is no Python to make them or where it failed, which `failure` then says.
+const std::filesystem::path& references();
+const std::string& failure();
+
+/// The tensors of a case file.
+struct Case {
+  std::filesystem::path file;
+  std::map<std::string, at::Tensor> tensors;
+  bool has(const std::string& name) const { return tensors.count(name) > 0; }
+  const at::Tensor& at(const std::string& name) const { return tensors.at(name); }
+};
+std::vector<Case> read_cases(const std::filesystem::path& folder);
+
+}  // namespace weft::parity
+
+/// Ends the test: as failed where the references could not be made, as skipped without a Python.
+#define WEFT_NEEDS_REFERENCES() \
+  WEFT_NEEDS_PYTHON();          \
+  if (weft::parity::references().empty()) FAIL() << weft::parity::failure()
