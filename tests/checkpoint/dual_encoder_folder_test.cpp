@@ -45,7 +45,7 @@ TEST(DualEncoderFolder, ComesBackWithEqualEmbeddings) {
   auto loaded = load_dual_encoder(folder / "model");
 
   const at::NoGradGuard no_grad;
-  EXPECT_EQ(to_json(loaded.transform), to_json(made.transform));
+  EXPECT_EQ(weft::to_json(loaded.transform), weft::to_json(made.transform));
   EXPECT_EQ(loaded.tokenizer->pad_id(), made.tokenizer->pad_id());
   const auto normal = at::randn({2, 3, 64, 64});
   EXPECT_TRUE(at::equal(loaded.model->encode_image({.data = normal}),

@@ -47,7 +47,7 @@ TEST(Preprocessor, RoundTripsAndKeepsUnknownFields) {
   for (const auto& options : {crop, squash}) {
     const auto json = preprocessor_config(options, Json::object({{"mine", 1}}));
     EXPECT_EQ(json.at("mine").as_int(), 1);
-    EXPECT_EQ(to_json(image_transform(json)), to_json(options));
+    EXPECT_EQ(weft::to_json(image_transform(json)), weft::to_json(options));
   }
 }
 
