@@ -2,8 +2,8 @@
 //
 //     clip_eval --model runs/x --shards 'flickr8k-128/val-000000.tar' --task retrieval
 //
-// The last line of stdout is one JSON object with recalls as fractions. --negatives NAME also scores each image's captions
-// against the wrong ones that its JSON holds under NAME.
+// The last line of stdout is one JSON object with recalls as fractions. --negatives NAME also
+// scores each image's captions against the wrong ones that its JSON holds under NAME.
 #include <cmath>
 #include <filesystem>
 #include <iostream>
@@ -31,9 +31,11 @@ struct Options {
   template <class Self, class V>
   static void visit(Self& o, V&& v) {
     v("model", o.model, weft::required, "run folder, or the model folder in it");
-    v("shards", o.shards, weft::required, "WebDataset shards: braces, wildcards, patterns joined by '::'");
+    v("shards", o.shards, weft::required,
+      "WebDataset shards: braces, wildcards, patterns joined by '::'");
     v("task", o.task, "retrieval");
-    v("negatives", o.negatives, "key of a sample's JSON that holds a wrong caption, such as 'swapped'");
+    v("negatives", o.negatives,
+      "key of a sample's JSON that holds a wrong caption, such as 'swapped'");
     v("batch_size", o.batch_size, "images a batch");
     v("workers", o.workers, "threads that decode images");
     v("max_text_tokens", o.max_text_tokens, "longer captions are cut");
@@ -45,30 +47,40 @@ struct Options {
 int run(const Options& options) {
   using namespace weft;
   if (options.task != "retrieval")
-    throw Error("--task: unknown task '" + options.task + "'; there is: retrieval", ErrorKind::usage);
+    throw Error("--task: unknown task '" + options.task + "'; there is: retrieval",
+                ErrorKind::usage);
   report::Stages stages;
   report::Console console;
   auto clip = checkpoint::load_dual_encoder(options.model);
   stages.lap("models");
 
-  data::ImageTextLoader loader({.shards = options.shards, .batch_size = options.batch_size, .workers = options.workers,
-                                .shuffle = false, .drop_last = false, .max_bad_fraction = options.max_bad_fraction,
+  data::ImageTextLoader loader({.shards = options.shards,
+                                .batch_size = options.batch_size,
+                                .workers = options.workers,
+                                .shuffle = false,
+                                .drop_last = false,
+                                .max_bad_fraction = options.max_bad_fraction,
                                 .transform = clip.transform});
   report::Progress progress(console, "features", loader.size(), "samples");
-  const eval::FeatureOptions features{.image_batch = options.batch_size, .max_text_tokens = options.max_text_tokens,
-                                      .precision = options.precision,
-                                      .progress = [&](const char*, int64_t done) { progress.update(done); }};
+  const eval::FeatureOptions features{
+      .image_batch = options.batch_size,
+      .max_text_tokens = options.max_text_tokens,
+      .precision = options.precision,
+      .progress = [&](const char*, int64_t done) { progress.update(done); }};
   const auto pairs = eval::pair_features(*clip.model, *clip.tokenizer, loader, features, stages);
   progress.finish();
   const auto rows = eval::embed(*clip.model, pairs);
   auto result = eval::retrieval(rows.image, rows.text, pairs.owner).json();
   if (options.negatives) {
     const auto wrong = eval::read_negatives(options.shards, *options.negatives);
-    result.set(*options.negatives, eval::negatives(*clip.model, *clip.tokenizer, pairs, rows, wrong, features));
+    result.set(*options.negatives,
+               eval::negatives(*clip.model, *clip.tokenizer, pairs, rows, wrong, features));
   }
   stages.lap("evaluate");
   if (loader.bad().total() > 0) console.warning(loader.bad().summary());
-  result.set("images", pairs.image.size(0)).set("texts", pairs.text.size(0)).set("bad", loader.bad().json());
+  result.set("images", pairs.image.size(0))
+      .set("texts", pairs.text.size(0))
+      .set("bad", loader.bad().json());
   result.set("seconds", stages.json()).set("total", std::round(stages.total() * 100) / 100);
   std::cout << result.dump() << std::endl;
   return 0;
@@ -79,7 +91,9 @@ int run(const Options& options) {
 int main(int argc, char** argv) {
   return weft::run_program("clip_eval", [&] {
     Options options;
-    weft::Flags("clip_eval", "Evaluates a dual encoder on captioned images.").add(options).parse(argc, argv);
+    weft::Flags("clip_eval", "Evaluates a dual encoder on captioned images.")
+        .add(options)
+        .parse(argc, argv);
     return run(options);
   });
 }

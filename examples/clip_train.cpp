@@ -1,10 +1,15 @@
-// Trains a dual encoder (CLIP) on captioned images in WebDataset shards: from scratch, or on frozen towers (LiT).
+// Trains a dual encoder (CLIP) on captioned images in WebDataset shards: from scratch, or on frozen
+// towers (LiT).
 //
-//     clip_train --train 'flickr8k-128/train-{000000..000006}.tar' --val 'flickr8k-128/val-000000.tar' --vision DINOV2_DIR
-//                --text MINILM_DIR --lock-vision --lock-text --image-size 126 --precision bf16 --out runs/lit
-//     clip_train --train 'scenes/train-*.tar' --val scenes/val-000000.tar --vision vit_tiny --text text_tiny --out runs/clip
+//     clip_train --train 'flickr8k-128/train-{000000..000006}.tar' --val
+//     'flickr8k-128/val-000000.tar' --vision DINOV2_DIR
+//                --text MINILM_DIR --lock-vision --lock-text --image-size 126 --precision bf16
+//                --out runs/lit
+//     clip_train --train 'scenes/train-*.tar' --val scenes/val-000000.tar --vision vit_tiny --text
+//     text_tiny --out runs/clip
 //
-// Towers are Hugging Face folders or presets. The last line of stdout is one JSON object: recalls on --val and seconds by stage.
+// Towers are Hugging Face folders or presets. The last line of stdout is one JSON object: recalls
+// on --val and seconds by stage.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -41,13 +46,17 @@ struct Options {
 
   template <class Self, class V>
   static void visit(Self& o, V&& v) {
-    v("train", o.train, weft::required, "WebDataset shards: braces, wildcards, patterns joined by '::'");
+    v("train", o.train, weft::required,
+      "WebDataset shards: braces, wildcards, patterns joined by '::'");
     v("val", o.val, "shards for retrieval at the end");
-    v("vision", o.vision, weft::required, "image tower: a Hugging Face folder, or a preset such as vit_tiny");
-    v("text", o.text, weft::required, "text tower: a Hugging Face folder, or a preset such as text_tiny");
+    v("vision", o.vision, weft::required,
+      "image tower: a Hugging Face folder, or a preset such as vit_tiny");
+    v("text", o.text, weft::required,
+      "text tower: a Hugging Face folder, or a preset such as text_tiny");
     v("lock_vision", o.lock_vision, "freeze the image tower; it runs once");
     v("lock_text", o.lock_text, "freeze the text tower; it runs once");
-    v("tokenizer", o.tokenizer, "tokenizer.json or its folder; else the tower's, else a byte-level BPE of the captions");
+    v("tokenizer", o.tokenizer,
+      "tokenizer.json or its folder; else the tower's, else a byte-level BPE of the captions");
     v("vocab_size", o.vocab_size, "of that BPE");
     v("model", o.model);
     v("image_size", o.image_size, "pixels a side");
@@ -64,13 +73,15 @@ struct Options {
 Options parse(int argc, char** argv, Options options) {
   weft::Flags flags("clip_train", "Trains a dual encoder on captioned images.");
   flags.add(options);
-  for (const auto& [flag, other] : {std::pair{"train", "train-data"}, {"val", "val-data"}, {"lock-vision", "lock-image"}})
+  for (const auto& [flag, other] :
+       {std::pair{"train", "train-data"}, {"val", "val-data"}, {"lock-vision", "lock-image"}})
     flags.alias(flag, other);
   flags.parse(argc, argv);
   return options;
 }
 
-/// Frozen towers want their patch tokens averaged and little regularisation; training from scratch wants a warm-up.
+/// Frozen towers want their patch tokens averaged and little regularisation; training from scratch
+/// wants a warm-up.
 Options defaults(bool frozen) {
   Options o;
   o.trainer.epochs = 12;
@@ -85,17 +96,21 @@ Options defaults(bool frozen) {
 
 weft::checkpoint::EncoderFolder tower(const std::string& name, const weft::Json& overrides) {
   using namespace weft;
-  return fs::is_directory(name) ? checkpoint::load_encoder(name) : checkpoint::make_encoder(name, overrides);
+  return fs::is_directory(name) ? checkpoint::load_encoder(name)
+                                : checkpoint::make_encoder(name, overrides);
 }
 
-/// --tokenizer, else the text folder's, else the run's own: a byte-level BPE of the training captions.
+/// --tokenizer, else the text folder's, else the run's own: a byte-level BPE of the training
+/// captions.
 std::shared_ptr<weft::tokenizers::Tokenizer> find_tokenizer(const Options& options) {
   using namespace weft;
   if (options.tokenizer) return tokenizers::load_tokenizer(*options.tokenizer);
   if (fs::is_directory(options.text)) return tokenizers::load_tokenizer(options.text);
   const auto own = fs::path(options.out) / "tokenizer.json";
   if (!fs::exists(own))
-    tokenizers::train_byte_level_bpe(data::read_captions(options.train), {.vocab_size = options.vocab_size})->save(own);
+    tokenizers::train_byte_level_bpe(data::read_captions(options.train),
+                                     {.vocab_size = options.vocab_size})
+        ->save(own);
   return tokenizers::load_tokenizer(own);
 }
 
@@ -112,14 +127,20 @@ int run(const Options& options) {
   models::DualEncoder model(image.encoder, text.encoder, options.model);
   if (options.lock_vision) model->lock_image();
   if (options.lock_text) model->lock_text();
-  checkpoint::DualEncoderFolder clip{.model = model, .image = image, .text = text, .tokenizer = tokenizer};
-  if (!image.preprocessor.is_null()) clip.transform = checkpoint::image_transform(image.preprocessor);
+  checkpoint::DualEncoderFolder clip{
+      .model = model, .image = image, .text = text, .tokenizer = tokenizer};
+  if (!image.preprocessor.is_null())
+    clip.transform = checkpoint::image_transform(image.preprocessor);
   clip.transform.size = clip.transform.resize = options.image_size;
   stages.lap("models");
 
-  data::ImageTextLoaderOptions source{.shards = options.train, .batch_size = options.batch_size, .workers = options.workers,
-                                      .seed = options.trainer.seed, .epochs = options.trainer.epochs,
-                                      .max_bad_fraction = options.max_bad_fraction, .transform = clip.transform};
+  data::ImageTextLoaderOptions source{.shards = options.train,
+                                      .batch_size = options.batch_size,
+                                      .workers = options.workers,
+                                      .seed = options.trainer.seed,
+                                      .epochs = options.trainer.epochs,
+                                      .max_bad_fraction = options.max_bad_fraction,
+                                      .transform = clip.transform};
   eval::FeatureOptions features{.max_text_tokens = options.max_text_tokens,
                                 .threads = static_cast<int>(std::max<int64_t>(options.workers, 1)),
                                 .precision = options.trainer.precision};
@@ -137,11 +158,12 @@ int run(const Options& options) {
     auto pairs = eval::pair_features(*model, *tokenizer, *loader, features, stages);
     progress.finish();
     features.progress = {};
-    task = std::make_unique<train::CachedPairTask>(model, tokenizer, std::move(pairs), options.batch_size,
-                                                   options.trainer.seed, features);
+    task = std::make_unique<train::CachedPairTask>(
+        model, tokenizer, std::move(pairs), options.batch_size, options.trainer.seed, features);
   } else {
     loader = std::make_unique<data::ImageTextLoader>(source);
-    task = std::make_unique<train::StreamPairTask>(model, tokenizer, *loader, options.trainer.seed, features);
+    task = std::make_unique<train::StreamPairTask>(model, tokenizer, *loader, options.trainer.seed,
+                                                   features);
   }
 
   const auto summary = train::Trainer(*model, *task, options.trainer, log).run();
@@ -165,7 +187,8 @@ int run(const Options& options) {
   }
   result.set("steps", summary.steps).set("loss", summary.loss).set("bad", loader->bad().json());
   result.set("seconds", stages.json()).set("total", std::round(stages.total() * 100) / 100);
-  log.log("report: " + eval::write_clip_report(options.out, result, to_json(options), examples).string());
+  log.log("report: " +
+          eval::write_clip_report(options.out, result, to_json(options), examples).string());
   std::cout << result.dump() << std::endl;
   return summary.exit_status();
 }

@@ -3,15 +3,16 @@
 //     embed --model runs/x dog.jpg cat.jpg --text "a photo of a dog" "two cats" --similarity
 //     embed --model MINILM_DIR --text "a photo of a dog" --json
 //
-// Embeddings have length 1. Each input is one line of JSON with --json, and one line of text without.
-#include <torch/types.h>
-
+// Embeddings have length 1. Each input is one line of JSON with --json, and one line of text
+// without.
 #include <filesystem>
 #include <iostream>
 #include <optional>
 
-#include <weft/eval/embedder.hpp>
+#include <torch/types.h>
+
 #include <weft/core/flags.hpp>
+#include <weft/eval/embedder.hpp>
 #include <weft/io/image.hpp>
 
 namespace {
@@ -27,19 +28,22 @@ struct Options {
 
   template <class Self, class V>
   static void visit(Self& o, V&& v) {
-    v("model", o.model, weft::required, "run folder, model folder, or the Hugging Face folder of one encoder");
+    v("model", o.model, weft::required,
+      "run folder, model folder, or the Hugging Face folder of one encoder");
     v("tokenizer", o.tokenizer, "tokenizer.json or its folder, instead of the model's own");
     v("text", o.text, "texts to embed");
     v("pool", o.pool, "pooling of a single encoder; by default its own for images, mean for texts");
     v("batch_size", o.batch_size, "inputs a batch");
     v("max_text_tokens", o.max_text_tokens, "longer texts are cut");
     v("precision", o.precision, "bf16 is autocast");
-    v("similarity", o.similarity, "print the cosine of each image and text (of all pairs where there is one kind only)");
+    v("similarity", o.similarity,
+      "print the cosine of each image and text (of all pairs where there is one kind only)");
     v("json", o.json, "a line of JSON an input");
   }
 };
 
-void print(const char* kind, const std::vector<std::string>& inputs, const torch::Tensor& rows, bool json) {
+void print(const char* kind, const std::vector<std::string>& inputs, const torch::Tensor& rows,
+           bool json) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     const auto row = rows[static_cast<int64_t>(i)].to(torch::kDouble).contiguous();
     const std::vector<double> values(row.data_ptr<double>(), row.data_ptr<double>() + row.numel());
@@ -98,7 +102,10 @@ int main(int argc, char** argv) {
   return weft::run_program("embed", [&] {
     Options options;
     std::vector<std::string> files;
-    weft::Flags("embed", "Embeds texts and images.").add(options).positional("files", files, "image files").parse(argc, argv);
+    weft::Flags("embed", "Embeds texts and images.")
+        .add(options)
+        .positional("files", files, "image files")
+        .parse(argc, argv);
     return run(options, files);
   });
 }

@@ -1,16 +1,17 @@
 // Shows what the library sees of a file.
 //
-//     inspect image photo.jpg [--preprocess MODEL_DIR]      size and SHA-256 of the upright RGB bytes
-//     inspect text --tokenizer MODEL_DIR "a photo" [--stdin] ids and tokens; --stdin reads one JSON string a line
-//     inspect model MODEL_DIR                               family, configuration, parameters, FLOPs, every tensor
-//     inspect shards 'data/train-{000000..000006}.tar'      samples, fields, and what is damaged
+//     inspect image photo.jpg [--preprocess MODEL_DIR]      size and SHA-256 of the upright RGB
+//     bytes inspect text --tokenizer MODEL_DIR "a photo" [--stdin] ids and tokens; --stdin reads
+//     one JSON string a line inspect model MODEL_DIR                               family,
+//     configuration, parameters, FLOPs, every tensor inspect shards
+//     'data/train-{000000..000006}.tar'      samples, fields, and what is damaged
 //
 // --json: results as JSON, one object a line.
-#include <torch/types.h>
-
 #include <filesystem>
 #include <iostream>
 #include <optional>
+
+#include <torch/types.h>
 
 #include <weft/checkpoint/dual_encoder_folder.hpp>
 #include <weft/checkpoint/encoder_folder.hpp>
@@ -59,16 +60,21 @@ void show_image(const std::string& file, const Options& options) {
   out.set("rgb_sha256", weft::io::sha256(std::as_bytes(std::span(image.rgb))));
   if (options.preprocess) {
     const auto transform = weft::checkpoint::read_preprocessor(*options.preprocess);
-    const auto pixels = weft::vision::normalize(weft::vision::to_pixels({image}, transform), transform.mean, transform.std);
+    const auto pixels = weft::vision::normalize(weft::vision::to_pixels({image}, transform),
+                                                transform.mean, transform.std);
     auto means = Json::array();
     for (int64_t c = 0; c < 3; ++c) means.push_back(pixels[0][c].mean().item<double>());
-    out.set("transform", weft::to_json(transform)).set("shape", pixels.sizes().vec()).set("channel_means", means);
+    out.set("transform", weft::to_json(transform))
+        .set("shape", pixels.sizes().vec())
+        .set("channel_means", means);
   }
   print(out, options.json);
 }
 
 void show_texts(std::vector<std::string> texts, const Options& options) {
-  if (!options.tokenizer) throw Error("inspect text: --tokenizer is missing: a tokenizer.json or its folder", ErrorKind::usage);
+  if (!options.tokenizer)
+    throw Error("inspect text: --tokenizer is missing: a tokenizer.json or its folder",
+                ErrorKind::usage);
   const auto tokenizer = weft::tokenizers::load_tokenizer(*options.tokenizer);
   const auto show = [&](const std::string& text) {
     const auto encoding = tokenizer->encode(text);
@@ -81,33 +87,41 @@ void show_texts(std::vector<std::string> texts, const Options& options) {
       show(Json::parse(line, "line " + std::to_string(++number) + " of stdin").as_string());
 }
 
-/// Multiplications and additions of one input: every matrix of the blocks and the patch embedding once a token, and the two
-/// products of attention. Embedding tables are looked up, not multiplied.
+/// Multiplications and additions of one input: every matrix of the blocks and the patch embedding
+/// once a token, and the two products of attention. Embedding tables are looked up, not multiplied.
 double flops(const weft::Encoder& encoder) {
   const auto info = encoder.info();
   const auto side = info.patch_size > 0 ? info.image_size / info.patch_size : 0;
   const double patches = static_cast<double>(side * side);
-  const double tokens = side > 0 ? patches + static_cast<double>(info.prefix) : static_cast<double>(info.max_tokens);
+  const double tokens =
+      side > 0 ? patches + static_cast<double>(info.prefix) : static_cast<double>(info.max_tokens);
   double sum = 4 * tokens * tokens * static_cast<double>(info.hidden_size * info.num_layers);
   for (const auto& item : encoder.named_parameters()) {
     if (item.value().dim() < 2) continue;
-    const bool block = item.key().rfind("blocks.", 0) == 0, patch = item.key().rfind("patch_embed.", 0) == 0;
+    const bool block = item.key().rfind("blocks.", 0) == 0,
+               patch = item.key().rfind("patch_embed.", 0) == 0;
     const bool pooler = item.key().rfind("pooler.", 0) == 0;
-    sum += 2 * static_cast<double>(item.value().numel()) * (block ? tokens : patch ? patches : pooler ? 1 : 0);
+    sum += 2 * static_cast<double>(item.value().numel()) *
+           (block    ? tokens
+            : patch  ? patches
+            : pooler ? 1
+                     : 0);
   }
   return sum;
 }
 
-void show_encoder(const std::string& role, const weft::checkpoint::EncoderFolder& folder, const Options& options) {
+void show_encoder(const std::string& role, const weft::checkpoint::EncoderFolder& folder,
+                  const Options& options) {
   const auto& encoder = *folder.encoder;
   const auto info = encoder.info();
   int64_t parameters = 0;
   auto tensors = Json::array();
   for (const auto& item : encoder.named_parameters()) {
     parameters += item.value().numel();
-    tensors.push_back(Json::object({{"name", item.key()},
-                                    {"shape", item.value().sizes().vec()},
-                                    {"dtype", std::string(torch::toString(item.value().scalar_type()))}}));
+    tensors.push_back(
+        Json::object({{"name", item.key()},
+                      {"shape", item.value().sizes().vec()},
+                      {"dtype", std::string(torch::toString(item.value().scalar_type()))}}));
   }
   auto out = Json::object({{"role", role},
                            {"family", folder.family},
@@ -116,8 +130,10 @@ void show_encoder(const std::string& role, const weft::checkpoint::EncoderFolder
                            {"hidden_size", info.hidden_size},
                            {"num_layers", info.num_layers},
                            {"num_heads", info.num_heads}});
-  if (info.patch_size > 0) out.set("image_size", info.image_size).set("patch_size", info.patch_size);
-  if (info.vocab_size > 0) out.set("max_tokens", info.max_tokens).set("vocab_size", info.vocab_size);
+  if (info.patch_size > 0)
+    out.set("image_size", info.image_size).set("patch_size", info.patch_size);
+  if (info.vocab_size > 0)
+    out.set("max_tokens", info.max_tokens).set("vocab_size", info.vocab_size);
   out.set("config", folder.config);
   if (options.json) {
     out.set("tensors", tensors);
@@ -151,7 +167,8 @@ void show_model(const std::string& folder, const Options& options) {
 }
 
 void show_shards(const std::string& pattern, const Options& options) {
-  weft::data::SampleStream stream({.shards = pattern, .needs_image = false, .needs_caption = false});
+  weft::data::SampleStream stream(
+      {.shards = pattern, .needs_image = false, .needs_caption = false});
   std::map<std::string, std::pair<int64_t, int64_t>> fields;  // extension -> samples, bytes
   std::map<std::string, int64_t> shards;
   weft::data::BadData bad;
@@ -178,7 +195,11 @@ void show_shards(const std::string& pattern, const Options& options) {
   for (const auto& [name, sum] : fields)
     by_field.set(name, Json::object({{"samples", sum.first}, {"bytes", sum.second}}));
   for (const auto& [name, count] : shards) by_shard.set(name, count);
-  print(Json::object({{"samples", samples}, {"captions", captions}, {"fields", by_field}, {"shards", by_shard}, {"bad", bad.json()}}),
+  print(Json::object({{"samples", samples},
+                      {"captions", captions},
+                      {"fields", by_field},
+                      {"shards", by_shard},
+                      {"bad", bad.json()}}),
         options.json);
 }
 

@@ -1,5 +1,6 @@
-#include <ATen/ops/mm.h>
 #include <fmt/format.h>
+
+#include <ATen/ops/mm.h>
 #include <torch/types.h>
 
 #include <weft/eval/clip_report.hpp>
@@ -22,8 +23,10 @@ std::string percent(const Json& value) { return fmt::format("{:.1f} %", 100 * va
 
 }  // namespace
 
-std::vector<report::RetrievalExample> retrieval_examples(const at::Tensor& image, const at::Tensor& text,
-                                                         const PairFeatures& pairs, const at::Tensor& pixels, int64_t top) {
+std::vector<report::RetrievalExample> retrieval_examples(const at::Tensor& image,
+                                                         const at::Tensor& text,
+                                                         const PairFeatures& pairs,
+                                                         const at::Tensor& pixels, int64_t top) {
   const auto count = std::min(pixels.size(0), image.size(0));
   const auto found = top_k(image.narrow(0, 0, count), text, top).cpu();  // [K, top]
   const auto scores = at::mm(image.narrow(0, 0, count), text.t()).cpu();
@@ -33,18 +36,20 @@ std::vector<report::RetrievalExample> retrieval_examples(const at::Tensor& image
   for (int64_t i = 0; i < count; ++i) {
     report::RetrievalExample example{.key = pairs.keys[i], .thumbnail = thumbnail(pixels[i])};
     for (; caption < owner.numel() && owner.data_ptr<int64_t>()[caption] <= i; ++caption)
-      if (owner.data_ptr<int64_t>()[caption] == i) example.captions.push_back(pairs.captions[caption]);
+      if (owner.data_ptr<int64_t>()[caption] == i)
+        example.captions.push_back(pairs.captions[caption]);
     for (int64_t j = 0; j < found.size(1); ++j) {
       const auto which = found[i][j].item<int64_t>();
-      example.retrieved.push_back(
-          {pairs.captions[which], scores[i][which].item<double>(), owner.data_ptr<int64_t>()[which] == i});
+      example.retrieved.push_back({pairs.captions[which], scores[i][which].item<double>(),
+                                   owner.data_ptr<int64_t>()[which] == i});
     }
     out.push_back(std::move(example));
   }
   return out;
 }
 
-std::filesystem::path write_clip_report(const std::filesystem::path& run, const Json& result, const Json& config,
+std::filesystem::path write_clip_report(const std::filesystem::path& run, const Json& result,
+                                        const Json& config,
                                         const std::vector<report::RetrievalExample>& examples) {
   report::HtmlReport page("Contrastive training: " + run.filename().string());
   if (result.contains("image_to_text")) {
@@ -52,18 +57,21 @@ std::filesystem::path write_clip_report(const std::filesystem::path& run, const 
     std::vector<std::vector<std::string>> rows;
     for (const auto* way : {"image_to_text", "text_to_image"}) {
       const auto recall = result.at(way);
-      rows.push_back({way, percent(recall.at("r1")), percent(recall.at("r5")), percent(recall.at("r10"))});
+      rows.push_back(
+          {way, percent(recall.at("r1")), percent(recall.at("r5")), percent(recall.at("r10"))});
     }
     page.table({"", "R@1", "R@5", "R@10"}, rows);
   }
   if (result.contains("swapped")) {
     page.heading("Captions with their colours swapped");
     std::vector<std::vector<std::string>> rows;
-    for (const auto& key : result.at("swapped").keys()) rows.push_back({key, percent(result.at("swapped").at(key))});
+    for (const auto& key : result.at("swapped").keys())
+      rows.push_back({key, percent(result.at("swapped").at(key))});
     page.table({"", "share of images"}, rows);
   }
   const auto metrics = report::read_metrics(run);
-  report::Series loss{"loss", {}, {}}, rate{"", {}, {}}, lr{"", {}, {}}, norm{"", {}, {}}, scale{"", {}, {}};
+  report::Series loss{"loss", {}, {}}, rate{"", {}, {}}, lr{"", {}, {}}, norm{"", {}, {}},
+      scale{"", {}, {}};
   for (const auto& line : metrics) {
     const auto step = static_cast<double>(line.step);
     for (auto* series : {&loss, &rate, &lr, &norm}) series->x.push_back(step);
@@ -78,7 +86,8 @@ std::filesystem::path write_clip_report(const std::filesystem::path& run, const 
   page.figure(report::line_plot({loss}, {.title = "loss", .x_label = "step"}));
   page.figure(report::line_plot({lr}, {.title = "learning rate", .x_label = "step"}));
   page.figure(report::line_plot({scale}, {.title = "logit scale, exp(tau)", .x_label = "step"}));
-  page.figure(report::line_plot({norm}, {.title = "gradient norm", .x_label = "step", .log_y = true}));
+  page.figure(
+      report::line_plot({norm}, {.title = "gradient norm", .x_label = "step", .log_y = true}));
   page.figure(report::line_plot({rate}, {.title = "samples per second", .x_label = "step"}));
   if (!examples.empty()) page.heading("Retrieved captions").retrieval(examples);
   page.heading("Seconds").preformatted(result.get("seconds").dump(2));

@@ -29,8 +29,12 @@ Embedder::Embedder(const std::filesystem::path& folder, const EmbedderOptions& o
     auto clip = checkpoint::load_dual_encoder(folder);
     image_ = clip.model->image;
     text_ = clip.model->text;
-    encode_image_ = [model = clip.model](const EncoderInput& input) mutable { return model->encode_image(input); };
-    encode_text_ = [model = clip.model](const EncoderInput& input) mutable { return model->encode_text(input); };
+    encode_image_ = [model = clip.model](const EncoderInput& input) mutable {
+      return model->encode_image(input);
+    };
+    encode_text_ = [model = clip.model](const EncoderInput& input) mutable {
+      return model->encode_text(input);
+    };
     tokenizer_ = clip.tokenizer;
     transform_ = clip.transform;
   } else {
@@ -39,7 +43,8 @@ Embedder::Embedder(const std::filesystem::path& folder, const EmbedderOptions& o
       image_ = loaded.encoder;
       encode_image_ = unit_rows(image_, options.pool.value_or(nn::Pooling::encoder));
       transform_.size = image_->info().image_size;
-      if (!loaded.preprocessor.is_null()) transform_ = checkpoint::image_transform(loaded.preprocessor);
+      if (!loaded.preprocessor.is_null())
+        transform_ = checkpoint::image_transform(loaded.preprocessor);
     } else {
       text_ = loaded.encoder;
       encode_text_ = unit_rows(text_, options.pool.value_or(nn::Pooling::mean));
@@ -51,7 +56,8 @@ Embedder::Embedder(const std::filesystem::path& folder, const EmbedderOptions& o
 
 at::Tensor Embedder::images(const std::vector<io::Image>& images) {
   if (!image_) fail("{}: this model has no image encoder", origin_);
-  return encode_images(*image_, encode_image_, vision::to_pixels(images, transform_), options_.features);
+  return encode_images(*image_, encode_image_, vision::to_pixels(images, transform_),
+                       options_.features);
 }
 
 at::Tensor Embedder::texts(const std::vector<std::string>& texts) {

@@ -1,12 +1,12 @@
+#include <algorithm>
+#include <numeric>
+
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/tensor.h>
 #include <torch/types.h>
 #include <torch/utils.h>
-
-#include <algorithm>
-#include <numeric>
 
 #include <weft/eval/features.hpp>
 #include <weft/text/token_batch.hpp>
@@ -17,7 +17,9 @@ namespace {
 /// Evaluation mode while it lives.
 class EvalMode {
  public:
-  explicit EvalMode(torch::nn::Module& module) : module_(module), training_(module.is_training()) { module_.eval(); }
+  explicit EvalMode(torch::nn::Module& module) : module_(module), training_(module.is_training()) {
+    module_.eval();
+  }
   ~EvalMode() { module_.train(training_); }
 
  private:
@@ -39,14 +41,15 @@ int64_t text_limit(const Encoder& encoder, const FeatureOptions& options) {
 
 at::Tensor encode_images(Encoder& encoder, const EncodeFunction& encode, const at::Tensor& pixels,
                          const FeatureOptions& options) {
-  TORCH_CHECK_VALUE(pixels.dim() == 4 && pixels.size(0) > 0, "encode_images: pixels must be [B, 3, S, S], got ",
-                    pixels.sizes());
+  TORCH_CHECK_VALUE(pixels.dim() == 4 && pixels.size(0) > 0,
+                    "encode_images: pixels must be [B, 3, S, S], got ", pixels.sizes());
   const torch::NoGradGuard no_grad;
   const EvalMode eval(encoder);
   const auto device = device_of(encoder);
   std::vector<at::Tensor> rows;
   for (int64_t begin = 0; begin < pixels.size(0); begin += options.image_batch) {
-    const auto batch = pixels.narrow(0, begin, std::min(options.image_batch, pixels.size(0) - begin));
+    const auto batch =
+        pixels.narrow(0, begin, std::min(options.image_batch, pixels.size(0) - begin));
     const nn::PrecisionGuard precision(device.type(), options.precision);
     rows.push_back(encode({.data = batch.to(device)}).to(torch::kFloat32));
     if (options.progress) options.progress("image_features", begin + batch.size(0));
@@ -54,7 +57,8 @@ at::Tensor encode_images(Encoder& encoder, const EncodeFunction& encode, const a
   return at::cat(rows);
 }
 
-at::Tensor encode_texts(Encoder& encoder, const EncodeFunction& encode, const tokenizers::Tokenizer& tokenizer,
+at::Tensor encode_texts(Encoder& encoder, const EncodeFunction& encode,
+                        const tokenizers::Tokenizer& tokenizer,
                         const std::vector<std::string>& texts, const FeatureOptions& options) {
   TORCH_CHECK_VALUE(!texts.empty(), "encode_texts: no text was given");
   const torch::NoGradGuard no_grad;
@@ -62,10 +66,12 @@ at::Tensor encode_texts(Encoder& encoder, const EncodeFunction& encode, const to
   const auto device = device_of(encoder);
   const auto limit = text_limit(encoder, options);
 
-  // Neighbours of similar length need little padding; the longest come first, so that memory does not grow later.
+  // Neighbours of similar length need little padding; the longest come first, so that memory does
+  // not grow later.
   std::vector<int64_t> order(texts.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return texts[a].size() > texts[b].size(); });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return texts[a].size() > texts[b].size(); });
 
   at::Tensor out;
   std::vector<std::string> batch;
@@ -75,23 +81,30 @@ at::Tensor encode_texts(Encoder& encoder, const EncodeFunction& encode, const to
     for (size_t i = 0; i < count; ++i) batch.push_back(texts[order[begin + i]]);
     const auto tokens = text::tokenize(tokenizer, batch, limit, options.threads);
     const nn::PrecisionGuard precision(device.type(), options.precision);
-    const auto rows = encode({.data = tokens.ids.to(device), .mask = tokens.mask.to(device)}).to(torch::kFloat32);
-    if (!out.defined()) out = at::empty({static_cast<int64_t>(texts.size()), rows.size(1)}, rows.options());
-    const auto places = at::from_blob(order.data() + begin, {static_cast<int64_t>(count)}, at::kLong);
+    const auto rows =
+        encode({.data = tokens.ids.to(device), .mask = tokens.mask.to(device)}).to(torch::kFloat32);
+    if (!out.defined())
+      out = at::empty({static_cast<int64_t>(texts.size()), rows.size(1)}, rows.options());
+    const auto places =
+        at::from_blob(order.data() + begin, {static_cast<int64_t>(count)}, at::kLong);
     out.index_copy_(0, places.to(device), rows);
     if (options.progress) options.progress("text_features", static_cast<int64_t>(begin + count));
   }
   return out;
 }
 
-at::Tensor image_features(models::DualEncoderImpl& model, const at::Tensor& pixels, const FeatureOptions& options) {
-  return encode_images(*model.image, [&](const EncoderInput& x) { return model.image_features(x); }, pixels, options);
+at::Tensor image_features(models::DualEncoderImpl& model, const at::Tensor& pixels,
+                          const FeatureOptions& options) {
+  return encode_images(
+      *model.image, [&](const EncoderInput& x) { return model.image_features(x); }, pixels,
+      options);
 }
 
 at::Tensor text_features(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
                          const std::vector<std::string>& texts, const FeatureOptions& options) {
-  return encode_texts(*model.text, [&](const EncoderInput& x) { return model.text_features(x); }, tokenizer, texts,
-                      options);
+  return encode_texts(
+      *model.text, [&](const EncoderInput& x) { return model.text_features(x); }, tokenizer, texts,
+      options);
 }
 
 PairRows embed(models::DualEncoderImpl& model, const PairFeatures& pairs) {
@@ -101,7 +114,8 @@ PairRows embed(models::DualEncoderImpl& model, const PairFeatures& pairs) {
 }
 
 PairFeatures pair_features(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
-                           data::ImageTextLoader& loader, const FeatureOptions& options, report::Stages& stages) {
+                           data::ImageTextLoader& loader, const FeatureOptions& options,
+                           report::Stages& stages) {
   PairFeatures out;
   std::vector<at::Tensor> image, text, pixels;
   std::vector<int64_t> owner;
@@ -111,13 +125,16 @@ PairFeatures pair_features(models::DualEncoderImpl& model, const tokenizers::Tok
     if (pixels.empty()) return;
     auto shifted = options;
     if (options.progress)
-      shifted.progress = [&, done](const char* stage, int64_t count) { options.progress(stage, done + count); };
+      shifted.progress = [&, done](const char* stage, int64_t count) {
+        options.progress(stage, done + count);
+      };
     image.push_back(image_features(model, at::cat(pixels), shifted));
     pixels.clear();
     stages.lap("image_features");
     if (options.text) {
       shifted.progress = options.progress;
-      text.push_back(text_features(model, tokenizer, {out.captions.begin() + described, out.captions.end()}, shifted));
+      text.push_back(text_features(
+          model, tokenizer, {out.captions.begin() + described, out.captions.end()}, shifted));
       described = out.captions.size();
       stages.lap("text_features");
     }
@@ -142,7 +159,8 @@ PairFeatures pair_features(models::DualEncoderImpl& model, const tokenizers::Tok
   }
   stages.lap("load");
   encode_chunk();
-  if (out.keys.empty()) throw Error("no usable sample was found in the shards: " + loader.bad().summary());
+  if (out.keys.empty())
+    throw Error("no usable sample was found in the shards: " + loader.bad().summary());
   out.image = at::cat(image);
   if (options.text) out.text = at::cat(text);
   out.owner = at::tensor(owner, at::kLong);

@@ -12,7 +12,8 @@
 
 namespace weft::eval {
 
-std::map<std::string, std::string> read_negatives(const std::string& shards, const std::string& name) {
+std::map<std::string, std::string> read_negatives(const std::string& shards,
+                                                  const std::string& name) {
   data::SampleStream stream({.shards = shards, .needs_image = false, .needs_caption = false});
   std::map<std::string, std::string> out;
   while (const auto sample = stream.next()) {
@@ -25,8 +26,9 @@ std::map<std::string, std::string> read_negatives(const std::string& shards, con
   return out;
 }
 
-Json negatives(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer, const PairFeatures& pairs,
-               const PairRows& rows, const std::map<std::string, std::string>& wrong, const FeatureOptions& options) {
+Json negatives(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
+               const PairFeatures& pairs, const PairRows& rows,
+               const std::map<std::string, std::string>& wrong, const FeatureOptions& options) {
   std::vector<int64_t> images, first;  // with a wrong caption, and the first right caption of each
   std::vector<std::string> texts;
   const auto owner = pairs.owner.contiguous();

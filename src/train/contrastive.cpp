@@ -1,11 +1,11 @@
+#include <algorithm>
+
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/randperm.h>
 #include <ATen/ops/stack.h>
 #include <torch/types.h>
 #include <torch/utils.h>
-
-#include <algorithm>
 
 #include <weft/text/token_batch.hpp>
 #include <weft/train/contrastive.hpp>
@@ -25,7 +25,8 @@ uint64_t mix(uint64_t x) {
 
 /// Unit rows of texts through the tower as it is, with its graph.
 Tensor encode_texts(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
-                    const std::vector<std::string>& captions, const eval::FeatureOptions& features) {
+                    const std::vector<std::string>& captions,
+                    const eval::FeatureOptions& features) {
   const auto tokens = text::tokenize(tokenizer, captions, eval::text_limit(*model.text, features));
   const auto device = model.logit_scale.device();
   return model.encode_text({.data = tokens.ids.to(device), .mask = tokens.mask.to(device)});
@@ -40,9 +41,15 @@ size_t draw_caption(int64_t seed, int64_t epoch, std::string_view key, size_t co
   return static_cast<size_t>((static_cast<unsigned __int128>(hash) * count) >> 64);
 }
 
-StreamPairTask::StreamPairTask(models::DualEncoder model, std::shared_ptr<tokenizers::Tokenizer> tokenizer,
-                               data::ImageTextLoader& loader, int64_t seed, const eval::FeatureOptions& features)
-    : model_(std::move(model)), tokenizer_(std::move(tokenizer)), loader_(loader), seed_(seed), features_(features) {
+StreamPairTask::StreamPairTask(models::DualEncoder model,
+                               std::shared_ptr<tokenizers::Tokenizer> tokenizer,
+                               data::ImageTextLoader& loader, int64_t seed,
+                               const eval::FeatureOptions& features)
+    : model_(std::move(model)),
+      tokenizer_(std::move(tokenizer)),
+      loader_(loader),
+      seed_(seed),
+      features_(features) {
   features_.progress = {};
 }
 
@@ -69,19 +76,22 @@ StepResult StreamPairTask::step() {
 
   std::vector<std::string> captions;
   for (size_t i = 0; i < batch->keys.size(); ++i)
-    captions.push_back(batch->captions[i][draw_caption(seed_, batch->epoch, batch->keys[i], batch->captions[i].size())]);
+    captions.push_back(batch->captions[i][draw_caption(seed_, batch->epoch, batch->keys[i],
+                                                       batch->captions[i].size())]);
   model_->train();
   const EncoderInput pixels{.data = batch->pixels.to(model_->logit_scale.device())};
   out.loss = model_->loss(model_->encode_image(pixels), text_rows(captions));
   out.samples = batch->pixels.size(0);
   out.epoch_end = batch->last;
   out.epoch = static_cast<double>(batch->epoch) +
-              static_cast<double>(batch->index + 1) / static_cast<double>(std::max<int64_t>(loader_.batches(), 1));
+              static_cast<double>(batch->index + 1) /
+                  static_cast<double>(std::max<int64_t>(loader_.batches(), 1));
   out.extra = {{"logit_scale", model_->logit_scale.exp().item<double>()}};
   return out;
 }
 
-CachedPairTask::CachedPairTask(models::DualEncoder model, std::shared_ptr<tokenizers::Tokenizer> tokenizer,
+CachedPairTask::CachedPairTask(models::DualEncoder model,
+                               std::shared_ptr<tokenizers::Tokenizer> tokenizer,
                                eval::PairFeatures pairs, int64_t batch_size, int64_t seed,
                                const eval::FeatureOptions& features)
     : model_(std::move(model)),
@@ -92,7 +102,8 @@ CachedPairTask::CachedPairTask(models::DualEncoder model, std::shared_ptr<tokeni
       features_(features) {
   const auto count = pairs_.image.size(0);
   if (batch_size < 1 || batch_size > count)
-    fail("a batch of {} samples cannot be made from {}: choose a smaller --batch-size", batch_size, count);
+    fail("a batch of {} samples cannot be made from {}: choose a smaller --batch-size", batch_size,
+         count);
   first_.assign(count + 1, 0);
   const auto owner = pairs_.owner.contiguous();
   for (int64_t i = 0; i < owner.numel(); ++i) ++first_[owner.data_ptr<int64_t>()[i] + 1];
@@ -101,7 +112,8 @@ CachedPairTask::CachedPairTask(models::DualEncoder model, std::shared_ptr<tokeni
 }
 
 void CachedPairTask::shuffle() {
-  auto generator = at::detail::createCPUGenerator(mix(static_cast<uint64_t>(seed_)) ^ mix(static_cast<uint64_t>(epoch_)));
+  auto generator = at::detail::createCPUGenerator(mix(static_cast<uint64_t>(seed_)) ^
+                                                  mix(static_cast<uint64_t>(epoch_)));
   order_ = at::randperm(pairs_.image.size(0), generator, at::kLong);
 }
 
@@ -110,15 +122,17 @@ StepResult CachedPairTask::step() {
   std::vector<int64_t> texts;
   for (int64_t i = 0; i < batch_size_; ++i) {
     const auto row = rows.data_ptr<int64_t>()[i];
-    texts.push_back(first_[row] + static_cast<int64_t>(
-                                      draw_caption(seed_, epoch_, pairs_.keys[row], first_[row + 1] - first_[row])));
+    texts.push_back(first_[row] +
+                    static_cast<int64_t>(draw_caption(seed_, epoch_, pairs_.keys[row],
+                                                      first_[row + 1] - first_[row])));
   }
   model_->train();
   const auto device = pairs_.image.device();
   const auto image = model_->project_image(pairs_.image.index_select(0, rows.to(device)));
   Tensor text;
   if (pairs_.text.defined()) {
-    text = model_->project_text(pairs_.text.index_select(0, torch::tensor(texts, at::kLong).to(device)));
+    text = model_->project_text(
+        pairs_.text.index_select(0, torch::tensor(texts, at::kLong).to(device)));
   } else {
     std::vector<std::string> captions;
     for (const auto i : texts) captions.push_back(pairs_.captions[i]);
@@ -128,7 +142,8 @@ StepResult CachedPairTask::step() {
   out.loss = model_->loss(image, text);
   out.samples = batch_size_;
   out.epoch_end = ++position_ == steps_per_epoch();
-  out.epoch = static_cast<double>(epoch_) + static_cast<double>(position_) / static_cast<double>(steps_per_epoch());
+  out.epoch = static_cast<double>(epoch_) +
+              static_cast<double>(position_) / static_cast<double>(steps_per_epoch());
   out.extra = {{"logit_scale", model_->logit_scale.exp().item<double>()}};
   if (out.epoch_end) {
     ++epoch_;
@@ -144,7 +159,8 @@ Json CachedPairTask::state() const {
 
 void CachedPairTask::restore(const Json& state) {
   if (state.at("samples").as_int() != pairs_.image.size(0))
-    fail("the checkpoint was made with {} samples, the data has {}", state.at("samples").as_int(), pairs_.image.size(0));
+    fail("the checkpoint was made with {} samples, the data has {}", state.at("samples").as_int(),
+         pairs_.image.size(0));
   epoch_ = state.at("epoch").as_int();
   position_ = state.at("batch").as_int();
   shuffle();

@@ -1,8 +1,9 @@
+#include <map>
+
 #include <gmock/gmock.h>
+
 #include <torch/types.h>
 #include <torch/utils.h>
-
-#include <map>
 
 #include <weft/checkpoint/encoder_folder.hpp>
 #include <weft/eval/features.hpp>
@@ -18,28 +19,36 @@ using weft::Json;
 
 TEST(DrawCaption, IsUniformAndDependsOnEveryPart) {
   std::map<size_t, int> counts;
-  for (int i = 0; i < 5000; ++i) ++counts[weft::train::draw_caption(1, i % 7, "key" + std::to_string(i), 5)];
+  for (int i = 0; i < 5000; ++i)
+    ++counts[weft::train::draw_caption(1, i % 7, "key" + std::to_string(i), 5)];
   ASSERT_EQ(counts.size(), 5u);
-  for (const auto& [which, count] : counts) EXPECT_NEAR(count, 1000, 130) << which;  // 4.6 standard deviations
+  for (const auto& [which, count] : counts)
+    EXPECT_NEAR(count, 1000, 130) << which;  // 4.6 standard deviations
   int changed = 0;
   for (int i = 0; i < 100; ++i)
-    changed += weft::train::draw_caption(1, i, "key", 1000) != weft::train::draw_caption(2, i, "key", 1000);
+    changed += weft::train::draw_caption(1, i, "key", 1000) !=
+               weft::train::draw_caption(2, i, "key", 1000);
   EXPECT_GT(changed, 95);
   EXPECT_EQ(weft::train::draw_caption(3, 4, "key", 1), 0u);
 }
 
 static weft::models::DualEncoder model() {
   torch::manual_seed(0);
-  auto image = weft::checkpoint::make_encoder("vit_tiny", Json::object({{"image_size", 16}, {"num_layers", 1}}));
-  auto text = weft::checkpoint::make_encoder("text_tiny", Json::object({{"vocab_size", 300}, {"num_layers", 1}}));
+  auto image = weft::checkpoint::make_encoder(
+      "vit_tiny", Json::object({{"image_size", 16}, {"num_layers", 1}}));
+  auto text = weft::checkpoint::make_encoder(
+      "text_tiny", Json::object({{"vocab_size", 300}, {"num_layers", 1}}));
   return weft::models::DualEncoder(
       image.encoder, text.encoder,
       weft::models::DualEncoderOptions{.embed_dim = 8, .text_pool = weft::nn::Pooling::mean});
 }
 
 static weft::eval::PairFeatures pairs(int64_t count, int64_t width) {
-  weft::eval::PairFeatures out{torch::randn({count, width}), torch::randn({2 * count, width}),
-                               torch::arange(count).repeat_interleave(2), {}, {}};
+  weft::eval::PairFeatures out{torch::randn({count, width}),
+                               torch::randn({2 * count, width}),
+                               torch::arange(count).repeat_interleave(2),
+                               {},
+                               {}};
   for (int64_t i = 0; i < count; ++i) {
     out.keys.push_back(std::to_string(i));
     out.captions.push_back("a " + std::to_string(i));
@@ -66,17 +75,20 @@ TEST(CachedPairTask, IsAPermutationAnEpochAndGoesOnExactly) {
   EXPECT_FALSE(step.epoch_end);
   EXPECT_TRUE(other.step().epoch_end);
   weft::train::CachedPairTask small(clip, nullptr, pairs(4, 192), 3, 5);
-  EXPECT_THAT([&] { small.restore(state); }, ThrowsMessage<weft::Error>(HasSubstr("10 samples, the data has 4")));
-  EXPECT_THAT([&] { weft::train::CachedPairTask(clip, nullptr, features, 11, 5); },
-              ThrowsMessage<weft::Error>(HasSubstr("a batch of 11 samples cannot be made from 10")));
+  EXPECT_THAT([&] { small.restore(state); },
+              ThrowsMessage<weft::Error>(HasSubstr("10 samples, the data has 4")));
+  EXPECT_THAT(
+      [&] { weft::train::CachedPairTask(clip, nullptr, features, 11, 5); },
+      ThrowsMessage<weft::Error>(HasSubstr("a batch of 11 samples cannot be made from 10")));
 }
 
 TEST(CachedPairTask, EncodesCaptionsWhereTheTextTowerTrains) {
   auto clip = model();
   clip->lock_image();
   auto features = pairs(6, 192);
-  features.text = {};
-  auto tokenizer = weft::tokenizers::train_byte_level_bpe(features.captions, {.vocab_size = 280, .min_frequency = 1});
+  features.text = torch::Tensor();
+  auto tokenizer = weft::tokenizers::train_byte_level_bpe(features.captions,
+                                                          {.vocab_size = 280, .min_frequency = 1});
   weft::train::CachedPairTask task(clip, tokenizer, features, 6, 1);
   task.step().loss.backward();
   EXPECT_TRUE(clip->text->named_parameters()["token_embed.weight"].grad().defined());
@@ -88,7 +100,8 @@ TEST(EncodeTexts, DoesNotDependOnTheBatches) {
   clip->eval();
   std::vector<std::string> texts;
   for (int i = 0; i < 9; ++i) texts.push_back(std::string(1 + 3 * (i * 7 % 9), 'a'));
-  auto tokenizer = weft::tokenizers::train_byte_level_bpe(texts, {.vocab_size = 270, .min_frequency = 1});
+  auto tokenizer =
+      weft::tokenizers::train_byte_level_bpe(texts, {.vocab_size = 270, .min_frequency = 1});
   const auto whole = weft::eval::text_features(*clip, *tokenizer, texts, {.text_batch = 100});
   const auto parts = weft::eval::text_features(*clip, *tokenizer, texts, {.text_batch = 2});
   EXPECT_LT((whole - parts).abs().max().item<float>(), 1e-5);
@@ -100,14 +113,17 @@ TEST(Negatives, ScoreByTheDefinition) {
   auto clip = model();
   clip->eval();
   auto features = pairs(3, 192);
-  auto tokenizer = weft::tokenizers::train_byte_level_bpe(features.captions, {.vocab_size = 280, .min_frequency = 1});
+  auto tokenizer = weft::tokenizers::train_byte_level_bpe(features.captions,
+                                                          {.vocab_size = 280, .min_frequency = 1});
   features.text = weft::eval::text_features(*clip, *tokenizer, features.captions, {});
   const auto rows = weft::eval::embed(*clip, features);
   // Image 0's wrong caption is its own right one: never preferred. Image 2 has none.
-  const auto result = weft::eval::negatives(*clip, *tokenizer, features, rows, {{"0", "a 0"}, {"1", "the 2"}}, {});
+  const auto result =
+      weft::eval::negatives(*clip, *tokenizer, features, rows, {{"0", "a 0"}, {"1", "the 2"}}, {});
   EXPECT_EQ(result.at("images").as_int(), 2);
   const auto wrong = rows.text[5], right = rows.text[2];
-  const bool prefers = rows.image[1].dot(right).item<float>() > rows.image[1].dot(wrong).item<float>();
+  const bool prefers =
+      rows.image[1].dot(right).item<float>() > rows.image[1].dot(wrong).item<float>();
   EXPECT_EQ(result.at("prefers_right").as_double(), prefers ? 0.5 : 0.0);
 }
 

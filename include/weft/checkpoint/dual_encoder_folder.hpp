@@ -24,8 +24,8 @@ struct DualEncoderFolder {
 ///   image/, text/        the towers as Hugging Face folders; image/preprocessor_config.json is the
 ///                        transform
 ///   tokenizer.json
-/// Each tower's folder loads into transformers by itself. `path` may be a run folder, whose `model` is
-/// then read. Error names what is missing or differs.
+/// Each tower's folder loads into transformers by itself. `path` may be a run folder, whose `model`
+/// is then read. Error names what is missing or differs.
 WEFT_API DualEncoderFolder load_dual_encoder(const std::filesystem::path& path);
 
 /// Writes it; the folder appears whole or not at all, in the place of one that was there. Error

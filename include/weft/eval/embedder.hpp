@@ -1,13 +1,13 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include <ATen/core/Tensor.h>
 
 #include <weft/checkpoint/dual_encoder_folder.hpp>
 #include <weft/core/export.hpp>
@@ -18,12 +18,14 @@
 namespace weft::eval {
 
 struct EmbedderOptions {
-  std::optional<nn::Pooling> pool = {};  ///< of a single encoder; by default its own for images, mean for texts
-  std::string tokenizer = {};            ///< file or folder, instead of the model's own
+  std::optional<nn::Pooling> pool =
+      {};  ///< of a single encoder; by default its own for images, mean for texts
+  std::string tokenizer = {};  ///< file or folder, instead of the model's own
   FeatureOptions features = {};
 };
 
-/// Images and texts as unit vectors, with whatever a folder holds: a dual encoder, or one encoder in Hugging Face's layout.
+/// Images and texts as unit vectors, with whatever a folder holds: a dual encoder, or one encoder
+/// in Hugging Face's layout.
 class WEFT_API Embedder {
  public:
   explicit Embedder(const std::filesystem::path& folder, const EmbedderOptions& options = {});

@@ -1,11 +1,11 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
+
+#include <ATen/core/Tensor.h>
 
 #include <weft/core/export.hpp>
 #include <weft/data/image_text.hpp>
@@ -24,14 +24,15 @@ struct FeatureOptions {
   int threads = 2;               ///< of the tokenizer
   bool text = true;              ///< whether pair_features() runs the text tower
   nn::Precision precision = nn::Precision::fp32;
-  std::function<void(const char* stage, int64_t done)> progress = {};  ///< done so far in this stage
+  std::function<void(const char* stage, int64_t done)> progress =
+      {};  ///< done so far in this stage
 };
 
 /// A split as what its towers make of it, before the projections.
 struct PairFeatures {
-  at::Tensor image;                   ///< [N, F] fp32
-  at::Tensor text;                    ///< [M, G] fp32, the captions of image 0, then of image 1 ...; or undefined
-  at::Tensor owner;                   ///< [M] int64, the image of each caption; ascending
+  at::Tensor image;  ///< [N, F] fp32
+  at::Tensor text;   ///< [M, G] fp32, the captions of image 0, then of image 1 ...; or undefined
+  at::Tensor owner;  ///< [M] int64, the image of each caption; ascending
   std::vector<std::string> keys;      ///< [N]
   std::vector<std::string> captions;  ///< [M]
 };
@@ -42,29 +43,36 @@ struct PairRows {
 };
 WEFT_API PairRows embed(models::DualEncoderImpl& model, const PairFeatures& pairs);
 
-/// One vector an input, in batches, without a graph: what a tower gives before or after a projection, as `encode` says.
-/// `encode` maps a batch to [B, F]; results are fp32 on the encoder's device.
+/// One vector an input, in batches, without a graph: what a tower gives before or after a
+/// projection, as `encode` says. `encode` maps a batch to [B, F]; results are fp32 on the encoder's
+/// device.
 using EncodeFunction = std::function<at::Tensor(const EncoderInput&)>;
 
 /// pixels [B, 3, S, S] uint8 -> [B, F].
-WEFT_API at::Tensor encode_images(Encoder& encoder, const EncodeFunction& encode, const at::Tensor& pixels,
-                                  const FeatureOptions& options);
+WEFT_API at::Tensor encode_images(Encoder& encoder, const EncodeFunction& encode,
+                                  const at::Tensor& pixels, const FeatureOptions& options);
 /// Batches are of similar length; the rows come in the order of `texts`.
-WEFT_API at::Tensor encode_texts(Encoder& encoder, const EncodeFunction& encode, const tokenizers::Tokenizer& tokenizer,
-                                 const std::vector<std::string>& texts, const FeatureOptions& options);
+WEFT_API at::Tensor encode_texts(Encoder& encoder, const EncodeFunction& encode,
+                                 const tokenizers::Tokenizer& tokenizer,
+                                 const std::vector<std::string>& texts,
+                                 const FeatureOptions& options);
 
 /// A dual encoder's features before the projections, [B, F] and [M, G].
 WEFT_API at::Tensor image_features(models::DualEncoderImpl& model, const at::Tensor& pixels,
                                    const FeatureOptions& options);
-WEFT_API at::Tensor text_features(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
-                                  const std::vector<std::string>& texts, const FeatureOptions& options);
+WEFT_API at::Tensor text_features(models::DualEncoderImpl& model,
+                                  const tokenizers::Tokenizer& tokenizer,
+                                  const std::vector<std::string>& texts,
+                                  const FeatureOptions& options);
 
-/// How many tokens of a text are read: options.max_text_tokens, or less where the encoder's positions end earlier.
+/// How many tokens of a text are read: options.max_text_tokens, or less where the encoder's
+/// positions end earlier.
 WEFT_API int64_t text_limit(const Encoder& encoder, const FeatureOptions& options);
 
-/// One epoch of the loader through both towers, chunk by chunk: load, image_features, text_features are timed in `stages`.
-/// Memory: a chunk of pixels, and the features.
-WEFT_API PairFeatures pair_features(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
+/// One epoch of the loader through both towers, chunk by chunk: load, image_features, text_features
+/// are timed in `stages`. Memory: a chunk of pixels, and the features.
+WEFT_API PairFeatures pair_features(models::DualEncoderImpl& model,
+                                    const tokenizers::Tokenizer& tokenizer,
                                     data::ImageTextLoader& loader, const FeatureOptions& options,
                                     report::Stages& stages);
 

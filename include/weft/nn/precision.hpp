@@ -1,16 +1,17 @@
 #pragma once
 
-#include <c10/core/Device.h>
-
 #include <optional>
 #include <string_view>
+
+#include <c10/core/Device.h>
 
 #include <weft/core/options.hpp>
 #include <weft/nn/autocast.hpp>
 
 namespace weft::nn {
 
-/// How a program computes: fp32, or bf16 by autocast (parameters, norms, softmax statistics and losses stay fp32).
+/// How a program computes: fp32, or bf16 by autocast (parameters, norms, softmax statistics and
+/// losses stay fp32).
 enum class Precision { fp32, bf16 };
 
 /// Autocast while it lives where `precision` asks for it.

@@ -10,8 +10,8 @@
 
 namespace weft::report {
 
-/// Seconds by stage, in the order in which stages began. lap() gives the time since the last lap to a stage, so that the
-/// stages add up to the whole.
+/// Seconds by stage, in the order in which stages began. lap() gives the time since the last lap to
+/// a stage, so that the stages add up to the whole.
 class WEFT_API Stages {
  public:
   Stages() : last_(Clock::now()) {}

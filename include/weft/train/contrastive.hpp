@@ -16,16 +16,18 @@
 
 namespace weft::train {
 
-/// Which of a sample's `count` captions an epoch uses: drawn uniformly from (seed, epoch, key) alone, so that the choice
-/// depends neither on ranks nor on what ran before.
+/// Which of a sample's `count` captions an epoch uses: drawn uniformly from (seed, epoch, key)
+/// alone, so that the choice depends neither on ranks nor on what ran before.
 WEFT_API size_t draw_caption(int64_t seed, int64_t epoch, std::string_view key, size_t count);
 
-/// Contrastive training on a stream of images and captions. A locked text tower runs once a caption: its features are kept.
+/// Contrastive training on a stream of images and captions. A locked text tower runs once a
+/// caption: its features are kept.
 class WEFT_API StreamPairTask : public Task {
  public:
   /// `features` says how texts are cut and how a locked text tower runs.
   StreamPairTask(models::DualEncoder model, std::shared_ptr<tokenizers::Tokenizer> tokenizer,
-                 data::ImageTextLoader& loader, int64_t seed, const eval::FeatureOptions& features = {});
+                 data::ImageTextLoader& loader, int64_t seed,
+                 const eval::FeatureOptions& features = {});
 
   StepResult step() override;
   void after_step() override { model_->clamp_scale_(); }
@@ -44,14 +46,16 @@ class WEFT_API StreamPairTask : public Task {
   std::unordered_map<std::string, Tensor> known_;  // caption -> features [G] of a locked text tower
 };
 
-/// Contrastive training of what stands behind a locked image tower: image features are in memory, texts too where their
-/// tower is locked (else the captions are encoded at every step). Each epoch is a new permutation of all samples, less the
-/// incomplete batch at its end, with one caption an image.
+/// Contrastive training of what stands behind a locked image tower: image features are in memory,
+/// texts too where their tower is locked (else the captions are encoded at every step). Each epoch
+/// is a new permutation of all samples, less the incomplete batch at its end, with one caption an
+/// image.
 class WEFT_API CachedPairTask : public Task {
  public:
   /// Throws Error where a batch is larger than the data.
   CachedPairTask(models::DualEncoder model, std::shared_ptr<tokenizers::Tokenizer> tokenizer,
-                 eval::PairFeatures pairs, int64_t batch_size, int64_t seed, const eval::FeatureOptions& features = {});
+                 eval::PairFeatures pairs, int64_t batch_size, int64_t seed,
+                 const eval::FeatureOptions& features = {});
 
   StepResult step() override;
   void after_step() override { model_->clamp_scale_(); }

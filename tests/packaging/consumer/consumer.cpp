@@ -1,7 +1,7 @@
 // The README's dual encoder, against the installed package.
-#include <torch/types.h>
-
 #include <iostream>
+
+#include <torch/types.h>
 
 #include <weft/models/dual_encoder.hpp>
 #include <weft/text/presets.hpp>
