@@ -24,6 +24,7 @@ const Registry<std::function<Work(const Json&)>>& works() {
   static const auto registry = [] {
     Registry<std::function<Work(const Json&)>> r("benchmark");
     r.add("jpeg_to_tensor", jpeg_to_tensor);
+    r.add("encode", encode);
     r.add("wordpiece", wordpiece);
     r.add("read_safetensors", read_safetensors);
     r.add("read_tar", read_tar);
