@@ -22,6 +22,7 @@
 #include <weft/data/captions.hpp>
 #include <weft/eval/clip_report.hpp>
 #include <weft/eval/features.hpp>
+#include <weft/eval/negatives.hpp>
 #include <weft/eval/retrieval.hpp>
 #include <weft/nn/random_state.hpp>
 #include <weft/report/run_log.hpp>
@@ -36,7 +37,7 @@ namespace fs = std::filesystem;
 
 struct Options {
   std::string train, vision, text, out;
-  std::optional<std::string> val = {}, tokenizer = {};
+  std::optional<std::string> val = {}, negatives = {}, tokenizer = {};
   bool lock_vision = false, lock_text = false;
   weft::models::DualEncoderOptions model = {};
   int64_t image_size = 224, batch_size = 512, workers = 2, vocab_size = 8000, max_text_tokens = 64;
@@ -49,6 +50,8 @@ struct Options {
     v("train", o.train, weft::required,
       "WebDataset shards: braces, wildcards, patterns joined by '::'");
     v("val", o.val, "shards for retrieval at the end");
+    v("negatives", o.negatives,
+      "key of a --val sample's JSON that holds a wrong caption, such as 'swapped'");
     v("vision", o.vision, weft::required,
       "image tower: a Hugging Face folder, or a preset such as vit_tiny");
     v("text", o.text, weft::required,
@@ -180,6 +183,10 @@ int run(const Options& options) {
     const auto pairs = eval::pair_features(*model, *tokenizer, val, features, stages);
     const auto rows = eval::embed(*model, pairs);
     result = eval::retrieval(rows.image, rows.text, pairs.owner).json();
+    if (options.negatives)
+      result.set(*options.negatives,
+                 eval::negatives(*model, *tokenizer, pairs, rows,
+                                 eval::read_negatives(*options.val, *options.negatives), features));
     once.batch_size = 12;
     if (const auto first = data::ImageTextLoader(once).next())
       examples = eval::retrieval_examples(rows.image, rows.text, pairs, first->pixels);
