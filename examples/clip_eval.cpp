@@ -61,12 +61,11 @@ int run(const Options& options) {
                                 .drop_last = false,
                                 .max_bad_fraction = options.max_bad_fraction,
                                 .transform = clip.transform});
-  report::Progress progress(console, "features", loader.size(), "samples");
-  const eval::FeatureOptions features{
-      .image_batch = options.batch_size,
-      .max_text_tokens = options.max_text_tokens,
-      .precision = options.precision,
-      .progress = [&](const char*, int64_t done) { progress.update(done); }};
+  report::Progress progress(console, "features", loader.size(), "images");
+  const eval::FeatureOptions features{.image_batch = options.batch_size,
+                                      .max_text_tokens = options.max_text_tokens,
+                                      .precision = options.precision,
+                                      .progress = [&](int64_t done) { progress.update(done); }};
   const auto pairs = eval::pair_features(*clip.model, *clip.tokenizer, loader, features, stages);
   progress.finish();
   const auto rows = eval::embed(*clip.model, pairs);

@@ -1,12 +1,8 @@
-// Trains a dual encoder (CLIP) on captioned images in WebDataset shards: from scratch, or on frozen
-// towers (LiT).
+// Trains a dual encoder (CLIP) on captioned images in WebDataset shards, from scratch or on frozen
+// towers (LiT):
 //
-//     clip_train --train 'flickr8k-128/train-{000000..000006}.tar' --val
-//     'flickr8k-128/val-000000.tar' --vision DINOV2_DIR
-//                --text MINILM_DIR --lock-vision --lock-text --image-size 126 --precision bf16
-//                --out runs/lit
-//     clip_train --train 'scenes/train-*.tar' --val scenes/val-000000.tar --vision vit_tiny --text
-//     text_tiny --out runs/clip
+//     clip_train --train 'scenes/train-*.tar' --val scenes/val-000000.tar --out runs/clip
+//                --vision vit_tiny --text text_tiny
 //
 // Towers are Hugging Face folders or presets. The last line of stdout is one JSON object: recalls
 // on --val and seconds by stage.
@@ -18,6 +14,7 @@
 
 #include <weft/checkpoint/dual_encoder_folder.hpp>
 #include <weft/checkpoint/preprocessor.hpp>
+#include <weft/checkpoint/snapshot.hpp>
 #include <weft/core/flags.hpp>
 #include <weft/data/captions.hpp>
 #include <weft/eval/clip_report.hpp>
@@ -103,25 +100,54 @@ weft::checkpoint::EncoderFolder tower(const std::string& name, const weft::Json&
                                 : checkpoint::make_encoder(name, overrides);
 }
 
-/// --tokenizer, else the text folder's, else the run's own: a byte-level BPE of the training
-/// captions.
+fs::path own_tokenizer(const Options& options) { return fs::path(options.out) / "tokenizer.json"; }
+
+/// --tokenizer, else the text folder's, else the run's own: a byte-level BPE of the captions.
 std::shared_ptr<weft::tokenizers::Tokenizer> find_tokenizer(const Options& options) {
   using namespace weft;
   if (options.tokenizer) return tokenizers::load_tokenizer(*options.tokenizer);
   if (fs::is_directory(options.text)) return tokenizers::load_tokenizer(options.text);
-  const auto own = fs::path(options.out) / "tokenizer.json";
-  if (!fs::exists(own))
-    tokenizers::train_byte_level_bpe(data::read_captions(options.train),
-                                     {.vocab_size = options.vocab_size})
-        ->save(own);
-  return tokenizers::load_tokenizer(own);
+  if (!options.trainer.resume.empty() && fs::exists(own_tokenizer(options)))
+    return tokenizers::load_tokenizer(own_tokenizer(options));
+  return tokenizers::train_byte_level_bpe(data::read_captions(options.train),
+                                          {.vocab_size = options.vocab_size});
+}
+
+/// What a run would do, after one batch through the whole model; writes nothing.
+int dry_run(const Options& options, weft::checkpoint::DualEncoderFolder& clip,
+            const weft::data::ImageTextLoaderOptions& source) {
+  using namespace weft;
+  data::ImageTextLoader loader(source);
+  train::StreamPairTask task(clip.model, clip.tokenizer, loader, options.trainer.seed);
+  report::Stages stages;
+  const auto step = task.step();
+  step.loss.backward();
+  stages.lap("first_step");
+  int64_t trained = 0, all = 0;
+  for (const auto& parameter : clip.model->parameters()) {
+    all += parameter.numel();
+    if (parameter.requires_grad()) trained += parameter.numel();
+  }
+  std::cout << Json::object({{"samples", loader.size()},
+                             {"batch", step.samples},
+                             {"steps", loader.batches() * options.trainer.epochs},
+                             {"loss", step.loss.item<double>()},
+                             {"parameters", all},
+                             {"trained_parameters", trained},
+                             {"seconds", stages.json()}})
+                   .dump()
+            << std::endl;
+  return 0;
 }
 
 int run(const Options& options) {
   using namespace weft;
   report::Stages stages;
-  report::RunLog log(options.out);
-  log.config(to_json(options));
+  if (options.trainer.resume.empty() &&
+      !checkpoint::Snapshots(fs::path(options.out) / "checkpoints").list().empty())
+    throw Error(
+        options.out + ": holds a run already; go on with --resume latest, or name another --out",
+        ErrorKind::usage);
 
   const auto tokenizer = find_tokenizer(options);
   nn::seed_all(options.trainer.seed);
@@ -135,7 +161,6 @@ int run(const Options& options) {
   if (!image.preprocessor.is_null())
     clip.transform = checkpoint::image_transform(image.preprocessor);
   clip.transform.size = clip.transform.resize = options.image_size;
-  stages.lap("models");
 
   data::ImageTextLoaderOptions source{.shards = options.train,
                                       .batch_size = options.batch_size,
@@ -144,6 +169,13 @@ int run(const Options& options) {
                                       .epochs = options.trainer.epochs,
                                       .max_bad_fraction = options.max_bad_fraction,
                                       .transform = clip.transform};
+  if (options.dry_run) return dry_run(options, clip, source);
+  report::RunLog log(options.out);
+  log.config(to_json(options));
+  if (!options.tokenizer && !fs::is_directory(options.text))
+    tokenizer->save(own_tokenizer(options));
+  stages.lap("models");
+
   eval::FeatureOptions features{.max_text_tokens = options.max_text_tokens,
                                 .threads = static_cast<int>(std::max<int64_t>(options.workers, 1)),
                                 .precision = options.trainer.precision};
@@ -156,8 +188,8 @@ int run(const Options& options) {
   std::unique_ptr<train::Task> task;
   if (options.lock_vision) {
     loader = std::make_unique<data::ImageTextLoader>(once);
-    report::Progress progress(log.console(), "features", loader->size(), "samples");
-    features.progress = [&](const char*, int64_t done) { progress.update(done); };
+    report::Progress progress(log.console(), "features", loader->size(), "images");
+    features.progress = [&](int64_t done) { progress.update(done); };
     auto pairs = eval::pair_features(*model, *tokenizer, *loader, features, stages);
     progress.finish();
     features.progress = {};
@@ -165,8 +197,10 @@ int run(const Options& options) {
         model, tokenizer, std::move(pairs), options.batch_size, options.trainer.seed, features);
   } else {
     loader = std::make_unique<data::ImageTextLoader>(source);
-    task = std::make_unique<train::StreamPairTask>(model, tokenizer, *loader, options.trainer.seed,
-                                                   features);
+    auto stream = std::make_unique<train::StreamPairTask>(model, tokenizer, *loader,
+                                                          options.trainer.seed, features);
+    if (options.lock_text) stream->keep_text_features(data::read_captions(options.train));
+    task = std::move(stream);
   }
 
   const auto summary = train::Trainer(*model, *task, options.trainer, log).run();
@@ -190,6 +224,7 @@ int run(const Options& options) {
     once.batch_size = 12;
     if (const auto first = data::ImageTextLoader(once).next())
       examples = eval::retrieval_examples(rows.image, rows.text, pairs, first->pixels);
+    if (val.bad().total() > 0) log.warn(val.bad().summary());
     stages.lap("evaluate");
   }
   result.set("steps", summary.steps).set("loss", summary.loss).set("bad", loader->bad().json());

@@ -57,6 +57,18 @@ void print(const char* kind, const std::vector<std::string>& inputs, const torch
   }
 }
 
+/// Words behind --text that are image files: `embed --text "a dog" dog.jpg` means the picture.
+void take_images(std::vector<std::string>& texts, std::vector<std::string>& files) {
+  const auto is_image = [](const std::string& word) {
+    const auto extension = std::filesystem::path(word).extension();
+    return (extension == ".jpg" || extension == ".jpeg" || extension == ".png") &&
+           std::filesystem::is_regular_file(word);
+  };
+  for (const auto& word : texts)
+    if (is_image(word)) files.push_back(word);
+  std::erase_if(texts, is_image);
+}
+
 int run(const Options& options, const std::vector<std::string>& files) {
   using namespace weft;
   if (files.empty() && options.text.empty())
@@ -106,6 +118,7 @@ int main(int argc, char** argv) {
         .add(options)
         .positional("files", files, "image files")
         .parse(argc, argv);
+    take_images(options.text, files);
     return run(options, files);
   });
 }

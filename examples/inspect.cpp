@@ -1,16 +1,13 @@
-// Shows what the library sees of a file.
+// Shows what the library sees of a file:
 //
-//     inspect image photo.jpg [--preprocess MODEL_DIR]      size and SHA-256 of the upright RGB
-//     bytes inspect text --tokenizer MODEL_DIR "a photo" [--stdin] ids and tokens; --stdin reads
-//     one JSON string a line inspect model MODEL_DIR                               family,
-//     configuration, parameters, FLOPs, every tensor inspect shards
-//     'data/train-{000000..000006}.tar'      samples, fields, and what is damaged
+//     inspect image photo.jpg [--preprocess MODEL_DIR]
+//     inspect text --tokenizer MODEL_DIR "a photo" [--stdin]
+//     inspect model MODEL_DIR
+//     inspect shards 'data/train-{000000..000006}.tar'
 //
-// --json: results as JSON, one object a line.
-#include <filesystem>
-#include <iostream>
-#include <optional>
-
+// image: size and SHA-256 of the upright RGB bytes. text: ids and tokens; --stdin reads one JSON
+// string a line. model: family, configuration, parameters, FLOPs, every tensor. shards: samples,
+// fields, and what is damaged. --json: one JSON object a line.
 #include <torch/types.h>
 
 #include <weft/checkpoint/dual_encoder_folder.hpp>
@@ -110,6 +107,12 @@ double flops(const weft::Encoder& encoder) {
   return sum;
 }
 
+Json tensor_line(const torch::OrderedDict<std::string, torch::Tensor>::Item& item) {
+  return Json::object({{"name", item.key()},
+                       {"shape", item.value().sizes().vec()},
+                       {"dtype", std::string(torch::toString(item.value().scalar_type()))}});
+}
+
 void show_encoder(const std::string& role, const weft::checkpoint::EncoderFolder& folder,
                   const Options& options) {
   const auto& encoder = *folder.encoder;
@@ -118,10 +121,7 @@ void show_encoder(const std::string& role, const weft::checkpoint::EncoderFolder
   auto tensors = Json::array();
   for (const auto& item : encoder.named_parameters()) {
     parameters += item.value().numel();
-    tensors.push_back(
-        Json::object({{"name", item.key()},
-                      {"shape", item.value().sizes().vec()},
-                      {"dtype", std::string(torch::toString(item.value().scalar_type()))}}));
+    tensors.push_back(tensor_line(item));
   }
   auto out = Json::object({{"role", role},
                            {"family", folder.family},
@@ -155,12 +155,19 @@ void show_model(const std::string& folder, const Options& options) {
   }
   const auto clip = weft::checkpoint::load_dual_encoder(folder);
   int64_t parameters = 0;
-  for (const auto& parameter : clip.model->parameters()) parameters += parameter.numel();
+  auto heads = Json::array();  // what belongs to neither tower
+  for (const auto& item : clip.model->named_parameters()) {
+    parameters += item.value().numel();
+    if (!item.key().starts_with("image.") && !item.key().starts_with("text."))
+      heads.push_back(tensor_line(item));
+  }
   print(Json::object({{"family", "dual_encoder"},
                       {"parameters", parameters},
                       {"options", weft::to_json(clip.model->options)},
                       {"logit_scale", clip.model->logit_scale.exp().item<double>()},
-                      {"transform", weft::to_json(clip.transform)}}),
+                      {"flops_per_input", flops(*clip.image.encoder) + flops(*clip.text.encoder)},
+                      {"transform", weft::to_json(clip.transform)},
+                      {"tensors", heads}}),
         options.json);
   show_encoder("image", clip.image, options);
   show_encoder("text", clip.text, options);

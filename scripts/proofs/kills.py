@@ -2,6 +2,7 @@
 resumed run ends bit-identical to an undisturbed one: weights, and the loss of every step."""
 import json
 import os
+import pathlib
 import random
 import signal
 import subprocess
@@ -24,15 +25,21 @@ def environment():
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
+def newest(run):
+    """The newest checkpoint that has a name: -1 for none."""
+    folder = pathlib.Path(run, "checkpoints")
+    return max((int(p.name[5:]) for p in folder.glob("step-*")), default=-1) if folder.is_dir() else -1
+
+
 def losses(run):
     with open(f"{run}/metrics.jsonl") as lines:
         return [(m["step"], m["loss"], m["grad_norm"]) for m in map(json.loads, lines)]
 
 
 def weights(run):
-    folder = f"{run}/model"
-    return {path: open(os.path.join(root, path), "rb").read() for root, _, files in os.walk(folder)
-            for path in sorted(files) if path.endswith(".safetensors")}
+    found = {str(path.relative_to(run)): path.read_bytes() for path in pathlib.Path(run, "model").rglob("*.safetensors")}
+    assert len(found) == 3, sorted(found)  # heads and both towers
+    return found
 
 
 def main():
@@ -44,9 +51,9 @@ def main():
         began = time.time()
         subprocess.run(command(data, calm, False), check=True, env=environment(), stdout=subprocess.DEVNULL)
         whole = time.time() - began
-        kills, starts, finished = 0, 0, False
+        kills, starts, reached, finished = 0, 0, -1, False
         while not finished:
-            resume = os.path.isdir(f"{killed}/checkpoints") and any(n.startswith("step-") for n in os.listdir(f"{killed}/checkpoints"))
+            resume = newest(killed) >= 0
             process = subprocess.Popen(command(data, killed, resume), env=environment(), stdout=subprocess.DEVNULL,
                                        stderr=subprocess.PIPE, text=True)
             starts += 1
@@ -57,13 +64,19 @@ def main():
                     process.send_signal(signal.SIGKILL)
                     process.wait()
                     kills += 1
+                    if newest(killed) < reached:
+                        sys.exit(f"after kill {kills} the newest checkpoint is {newest(killed)}, an earlier one was {reached}")
+                    reached = newest(killed)
                     continue
             errors = process.communicate()[1]
             if process.returncode:
                 sys.exit(f"start {starts} ended with {process.returncode}: {errors[-2000:]}")
+            if resume and "resumed" not in errors:
+                sys.exit(f"start {starts} did not resume: {errors[-2000:]}")
             finished = kills >= KILLS
             if not finished:  # it ended before its kill: begin again, keeping count
                 subprocess.run(["rm", "-rf", killed], check=True)
+                reached = -1
         same_losses, same_weights = losses(calm) == losses(killed), weights(calm) == weights(killed)
         steps = len(losses(calm))
     write_result("kills", {"kills": kills, "starts": starts, "steps": steps, "losses_identical": same_losses,

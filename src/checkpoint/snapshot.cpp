@@ -2,9 +2,7 @@
 #include <charconv>
 #include <system_error>
 
-#include <fcntl.h>
 #include <fmt/ranges.h>
-#include <stdio.h>
 
 #include <ATen/core/grad_mode.h>
 
@@ -12,6 +10,7 @@
 #include <weft/checkpoint/tensors.hpp>
 #include <weft/io/digest.hpp>
 #include <weft/io/file.hpp>
+#include <weft/io/folder.hpp>
 
 #include "core/fail.hpp"
 
@@ -117,14 +116,7 @@ fs::path Snapshots::save(const Snapshot& snapshot) const {
     io::write_file(saving / "manifest.json", manifest.dump(2) + "\n");
     io::sync_folder(saving);
     // An earlier snapshot of this step trades places, so that there is one at every moment.
-    if (fs::exists(target) &&
-        ::renameat2(AT_FDCWD, saving.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) == 0)
-      fs::remove_all(saving);
-    else {
-      if (fs::exists(target)) remove(target);
-      fs::rename(saving, target);
-    }
-    io::sync_folder(folder_);
+    io::replace_folder(saving, target);
   } catch (const fs::filesystem_error& error) {
     fs::remove_all(saving, code);
     fail("{}: the snapshot cannot be written: {}", error.path1().string(), error.code().message());
@@ -134,7 +126,7 @@ fs::path Snapshots::save(const Snapshot& snapshot) const {
   }
   // What is later than the newest belongs to a course that this run has left.
   auto all = list();
-  while (all.back() != target) {
+  while (!all.empty() && all.back() != target) {
     remove(all.back());
     all.pop_back();
   }

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <map>
 
@@ -91,15 +92,23 @@ Flags& Flags::command(std::string& word, const std::vector<std::string>& choices
 
 void Flags::parse(int argc, char** argv) {
   std::vector<std::string> words;  // CLI11 takes them in reverse
+  int flags_end = 1;               // what follows "--" is no flag, whatever it looks like
+  while (flags_end < argc && std::string_view(argv[flags_end]) != "--") ++flags_end;
   for (int i = argc - 1; i > 0; --i) {
     std::string word = argv[i];
+    if (i >= flags_end) {
+      words.push_back(std::move(word));
+      continue;
+    }
     const auto equals = word.find('=');
     const auto found = impl_->aliases.find(word.substr(0, equals));
     if (found != impl_->aliases.end())
       word = found->second + (equals == std::string::npos ? "" : word.substr(equals));
     words.push_back(std::move(word));
   }
-  for (const auto& word : words) {
+  for (size_t i = words.size(); i-- > 0;) {
+    const auto& word = words[i];
+    if (word == "--") break;
     if (word.rfind("--", 0) != 0 || word == "--" || word == "--help") continue;
     const auto name = word.substr(
         2, word.find('=') == std::string::npos ? std::string::npos : word.find('=') - 2);
@@ -132,6 +141,9 @@ int run_program(const char* name, const std::function<int()>& body) {
   } catch (const Error& error) {
     std::fprintf(stderr, "%s: %s\n", name, error.what());
     return error.exit_status();
+  } catch (const std::filesystem::filesystem_error& error) {
+    std::fprintf(stderr, "%s: %s\n", name, error.what());
+    return static_cast<int>(ErrorKind::input);
   } catch (const std::exception& error) {
     // c10 errors carry a backtrace below their first line, which says nothing to the user of a
     // program.

@@ -52,7 +52,7 @@ at::Tensor encode_images(Encoder& encoder, const EncodeFunction& encode, const a
         pixels.narrow(0, begin, std::min(options.image_batch, pixels.size(0) - begin));
     const nn::PrecisionGuard precision(device.type(), options.precision);
     rows.push_back(encode({.data = batch.to(device)}).to(torch::kFloat32));
-    if (options.progress) options.progress("image_features", begin + batch.size(0));
+    if (options.progress) options.progress(begin + batch.size(0));
   }
   return at::cat(rows);
 }
@@ -88,7 +88,6 @@ at::Tensor encode_texts(Encoder& encoder, const EncodeFunction& encode,
     const auto places =
         at::from_blob(order.data() + begin, {static_cast<int64_t>(count)}, at::kLong);
     out.index_copy_(0, places.to(device), rows);
-    if (options.progress) options.progress("text_features", static_cast<int64_t>(begin + count));
   }
   return out;
 }
@@ -125,14 +124,11 @@ PairFeatures pair_features(models::DualEncoderImpl& model, const tokenizers::Tok
     if (pixels.empty()) return;
     auto shifted = options;
     if (options.progress)
-      shifted.progress = [&, done](const char* stage, int64_t count) {
-        options.progress(stage, done + count);
-      };
+      shifted.progress = [&, done](int64_t count) { options.progress(done + count); };
     image.push_back(image_features(model, at::cat(pixels), shifted));
     pixels.clear();
     stages.lap("image_features");
     if (options.text) {
-      shifted.progress = options.progress;
       text.push_back(text_features(
           model, tokenizer, {out.captions.begin() + described, out.captions.end()}, shifted));
       described = out.captions.size();
@@ -151,7 +147,6 @@ PairFeatures pair_features(models::DualEncoderImpl& model, const tokenizers::Tok
     }
     held += batch->pixels.size(0);
     pixels.push_back(std::move(batch->pixels));
-    if (options.progress) options.progress("load", done + held);
     if (held >= options.chunk) {
       stages.lap("load");
       encode_chunk();

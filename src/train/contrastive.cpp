@@ -53,15 +53,18 @@ StreamPairTask::StreamPairTask(models::DualEncoder model,
   features_.progress = {};
 }
 
-Tensor StreamPairTask::text_rows(const std::vector<std::string>& captions) {
-  if (!model_->text_locked()) return encode_texts(*model_, *tokenizer_, captions, features_);
+void StreamPairTask::keep_text_features(const std::vector<std::string>& captions) {
   std::vector<std::string> fresh;
   for (const auto& caption : captions)
     if (known_.emplace(caption, Tensor()).second) fresh.push_back(caption);
-  if (!fresh.empty()) {
-    const auto rows = eval::text_features(*model_, *tokenizer_, fresh, features_);
-    for (size_t i = 0; i < fresh.size(); ++i) known_[fresh[i]] = rows[static_cast<int64_t>(i)];
-  }
+  if (fresh.empty()) return;
+  const auto rows = eval::text_features(*model_, *tokenizer_, fresh, features_);
+  for (size_t i = 0; i < fresh.size(); ++i) known_[fresh[i]] = rows[static_cast<int64_t>(i)];
+}
+
+Tensor StreamPairTask::text_rows(const std::vector<std::string>& captions) {
+  if (!model_->text_locked()) return encode_texts(*model_, *tokenizer_, captions, features_);
+  keep_text_features(captions);
   std::vector<Tensor> rows;
   for (const auto& caption : captions) rows.push_back(known_.at(caption));
   return model_->project_text(at::stack(rows));
@@ -154,13 +157,23 @@ StepResult CachedPairTask::step() {
 }
 
 Json CachedPairTask::state() const {
-  return Json::object({{"epoch", epoch_}, {"batch", position_}, {"samples", pairs_.image.size(0)}});
+  return Json::object({{"epoch", epoch_},
+                       {"batch", position_},
+                       {"samples", pairs_.image.size(0)},
+                       {"batch_size", batch_size_},
+                       {"seed", seed_}});
 }
 
 void CachedPairTask::restore(const Json& state) {
-  if (state.at("samples").as_int() != pairs_.image.size(0))
-    fail("the checkpoint was made with {} samples, the data has {}", state.at("samples").as_int(),
-         pairs_.image.size(0));
+  const auto same = [&](const char* what, int64_t now) {
+    const auto then = state.at(what).as_int();
+    if (then != now)
+      fail("the checkpoint was made with {} {}, this run has {}; resume with what it was made with",
+           what, then, now);
+  };
+  same("samples", pairs_.image.size(0));
+  same("batch_size", batch_size_);
+  same("seed", seed_);
   epoch_ = state.at("epoch").as_int();
   position_ = state.at("batch").as_int();
   shuffle();

@@ -175,6 +175,7 @@ void Trainer::restore(const checkpoint::Snapshot& snapshot) {
   summary_.steps = saved_step_ = snapshot.step;
   summary_.snapshot = path;
   summary_.samples = state.at("samples").as_int();
+  if (!state.get("loss").is_null()) summary_.loss = state.at("loss").as_double();
   summary_.skipped = state.at("skipped").as_int();
   bad_in_a_row_ = state.at("bad_in_a_row").as_int();
   task_.restore(state.at("task"));
@@ -188,11 +189,13 @@ void Trainer::save() {
   snapshot.tensors["model"] = to_map(saved_tensors());
   snapshot.tensors["optimizer"] = to_map(optimizer_.state());
   snapshot.tensors["random"] = capture_random();
-  snapshot.state = Json::object({{"samples", summary_.samples},
-                                 {"skipped", summary_.skipped},
-                                 {"bad_in_a_row", bad_in_a_row_},
-                                 {"options", to_json(options_)},
-                                 {"task", task_.state()}});
+  snapshot.state =
+      Json::object({{"samples", summary_.samples},
+                    {"loss", std::isfinite(summary_.loss) ? Json(summary_.loss) : Json()},
+                    {"skipped", summary_.skipped},
+                    {"bad_in_a_row", bad_in_a_row_},
+                    {"options", to_json(options_)},
+                    {"task", task_.state()}});
   summary_.snapshot = snapshots_.save(snapshot);
   saved_step_ = summary_.steps;
 }

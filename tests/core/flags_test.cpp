@@ -72,6 +72,12 @@ TEST(Flags, AliasesAndRepeatedFlags) {
   EXPECT_EQ(parse({"--batch=8", "--batch-size", "9"}).batch_size, 9);
 }
 
+TEST(Flags, NothingBehindTwoDashesIsAFlag) {
+  std::vector<std::string> rest;
+  EXPECT_EQ(parse({"--batch", "3", "--", "--batch", "--unknown"}, &rest).batch_size, 3);
+  EXPECT_THAT(rest, ElementsAre("--batch", "--unknown"));
+}
+
 TEST(Flags, MistakesAreUsageErrorsThatHelp) {
   const auto run = [](std::vector<std::string> words) { return [words] { parse(words); }; };
   EXPECT_THAT(run({"--batchsize", "1"}),

@@ -111,7 +111,11 @@ class Programs(unittest.TestCase):
         self.assertIn("missing.png", message("embed", "--model", self.folder, self.work / "missing.png", status=3))
         (self.work / "page.jpg").write_text("<html></html>")
         self.assertIn("page.jpg", message("inspect", "image", self.work / "page.jpg", status=3))
+        before = (self.folder / "config.json").read_bytes()
         self.assertIn("--resume", message("clip_train", "--train", self.train, *TINY, "--out", self.folder, status=2))
+        self.assertEqual((self.folder / "config.json").read_bytes(), before)
+        self.assertIn("batch", message("clip_train", "--train", self.train, *TINY, "--dry-run", "--out", self.work / "dry", status=0))
+        self.assertFalse((self.work / "dry").exists())
         for program in ("clip_train", "clip_eval", "embed", "inspect", "scenes"):
             self.assertIn("--", run(program, "--help").stdout)
 
@@ -142,7 +146,7 @@ class Programs(unittest.TestCase):
         self.assertIn("train-000000.tar", done.stderr)
 
     def test_a_killed_run_resumes_to_the_same_bytes(self):
-        arguments = ["clip_train", "--train", self.train, *TINY, "--epochs", 4, "--save-every", 3, "--seed", 7, "--out"]
+        arguments = ["clip_train", "--train", self.train, *TINY, "--epochs", 6, "--save-every", 3, "--seed", 7, "--out"]
         calm, killed = self.work / "calm", self.work / "killed"
         run(*arguments, calm)
         process = subprocess.Popen([str(BIN / arguments[0]), *map(str, arguments[1:]), str(killed)],
@@ -151,7 +155,7 @@ class Programs(unittest.TestCase):
         while time.time() < deadline and process.poll() is None and not list(killed.glob("checkpoints/step-*")):
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        self.assertEqual(process.wait(), -signal.SIGKILL)  # it was still at work
         self.assertTrue(list(killed.glob("checkpoints/step-*")))
         run(*arguments, killed, "--resume", "latest")
         for name in ("model/model.safetensors", "model/image/model.safetensors", "model/text/model.safetensors"):

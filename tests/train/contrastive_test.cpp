@@ -76,7 +76,7 @@ TEST(CachedPairTask, IsAPermutationAnEpochAndGoesOnExactly) {
   EXPECT_TRUE(other.step().epoch_end);
   weft::train::CachedPairTask small(clip, nullptr, pairs(4, 192), 3, 5);
   EXPECT_THAT([&] { small.restore(state); },
-              ThrowsMessage<weft::Error>(HasSubstr("10 samples, the data has 4")));
+              ThrowsMessage<weft::Error>(HasSubstr("samples 10, this run has 4")));
   EXPECT_THAT(
       [&] { weft::train::CachedPairTask(clip, nullptr, features, 11, 5); },
       ThrowsMessage<weft::Error>(HasSubstr("a batch of 11 samples cannot be made from 10")));

@@ -24,8 +24,7 @@ struct FeatureOptions {
   int threads = 2;               ///< of the tokenizer
   bool text = true;              ///< whether pair_features() runs the text tower
   nn::Precision precision = nn::Precision::fp32;
-  std::function<void(const char* stage, int64_t done)> progress =
-      {};  ///< done so far in this stage
+  std::function<void(int64_t done)> progress = {};  ///< images whose features are there
 };
 
 /// A split as what its towers make of it, before the projections.

@@ -29,6 +29,11 @@ class WEFT_API StreamPairTask : public Task {
                  data::ImageTextLoader& loader, int64_t seed,
                  const eval::FeatureOptions& features = {});
 
+  /// Runs a locked text tower over `captions` now. What is not kept by then is encoded when a step
+  /// first meets it, in other batches after a resume: a run that is to resume bit for bit keeps all
+  /// of its captions here.
+  void keep_text_features(const std::vector<std::string>& captions);
+
   StepResult step() override;
   void after_step() override { model_->clamp_scale_(); }
   int64_t steps_per_epoch() const override { return loader_.batches(); }
