@@ -8,17 +8,6 @@
 #include <weft/vision/image_batch.hpp>
 
 namespace weft::vision {
-namespace {
-
-/// An offset of `space` halved, rounded half to even as Python's round() in torchvision's
-/// CenterCrop.
-int64_t centred(int64_t space) {
-  const int64_t half = space / 2;
-  return space % 2 == 0 ? half : half + half % 2;
-}
-
-}  // namespace
-
 void to_pixels_into(const io::Image& image, const ImageTransformOptions& options, uint8_t* chw) {
   const int64_t size = options.size, side = options.resize > 0 ? options.resize : size;
   TORCH_CHECK_VALUE(size > 0 && options.resize >= 0 && image.width > 0 && image.height > 0,
@@ -37,8 +26,12 @@ void to_pixels_into(const io::Image& image, const ImageTransformOptions& options
     io::resize_into(rgb, image.width, image.height, width, height, options.filter, resized.data());
     rgb = resized.data();
   }
-  const int64_t left = width >= size ? centred(width - size) : -((size - width + 1) / 2);
-  const int64_t top = height >= size ? centred(height - size) : -((size - height + 1) / 2);
+  // Rounded down, and padding therefore up, as in transformers' image processors; torchvision's
+  // CenterCrop rounds half to even.
+  const auto offset = [size](int64_t side) {
+    return side >= size ? (side - size) / 2 : -((size - side + 1) / 2);
+  };
+  const int64_t left = offset(width), top = offset(height);
   const bool padded = left < 0 || top < 0;
   if (padded) std::fill(chw, chw + 3 * size * size, uint8_t{0});
   const int64_t x0 = std::max<int64_t>(0, -left), x1 = std::min(size, width - left);

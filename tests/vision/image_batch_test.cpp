@@ -22,13 +22,13 @@ static Image ramp(int64_t width, int64_t height) {
 }
 
 TEST(ToPixels, CropsTheCentreChannelsFirst) {
-  // 7 x 4 stays 7 x 4 for a shorter side of 4; the crop's offset is 3/2, half to even: 2.
+  // 7 x 4 stays 7 x 4 for a shorter side of 4; the crop's offset is 3/2, rounded down.
   const auto pixels = to_pixels({ramp(7, 4)}, {.size = 4});
   ASSERT_EQ(pixels.sizes(), (std::vector<int64_t>{1, 3, 4, 4}));
   for (int64_t c = 0; c < 3; ++c)
     for (int64_t y = 0; y < 4; ++y)
       for (int64_t x = 0; x < 4; ++x)
-        EXPECT_EQ(pixels[0][c][y][x].item<int>(), static_cast<uint8_t>(x + 2 + 20 * y + 100 * c));
+        EXPECT_EQ(pixels[0][c][y][x].item<int>(), static_cast<uint8_t>(x + 1 + 20 * y + 100 * c));
 }
 
 TEST(ToPixels, ResizesTheShorterSideAndTruncatesTheLonger) {

@@ -34,9 +34,10 @@ struct ImageTransformOptions {
 };
 
 /// Resizes the shorter side (the longer one is cut to a whole number, as torchvision and
-/// transformers do) and crops the centre, with Pillow's bytes; `chw` takes [3, S, S] bytes. An
-/// image whose crop reaches beyond it is padded with zeros around it, as transformers does. Throws
-/// c10::ValueError for sizes below 1.
+/// transformers do) and crops the centre (an odd remainder's larger half lies right and below, as
+/// in transformers), with Pillow's bytes; `chw` takes [3, S, S] bytes. An image whose crop reaches
+/// beyond it is padded with zeros around it, as transformers does. Throws c10::ValueError for sizes
+/// below 1.
 WEFT_API void to_pixels_into(const io::Image& image, const ImageTransformOptions& options,
                              uint8_t* chw);
 
