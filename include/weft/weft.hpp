@@ -51,6 +51,7 @@
 #include <weft/nn/random_state.hpp>
 #include <weft/nn/sockets.hpp>
 #include <weft/nn/transformer_block.hpp>
+#include <weft/nn/transformer_encoder.hpp>
 #include <weft/nn/transformer_stack.hpp>
 #include <weft/ops/info_nce.hpp>
 #include <weft/ops/patchify.hpp>

@@ -32,16 +32,23 @@ void residual(const at::Tensor& x, const at::Tensor& y, const at::Tensor& h,
 
 std::vector<at::Tensor> sources(const TransformerBlockImpl& block) { return block.parameters(); }
 
-at::Tensor joined(const std::vector<at::Tensor>& parts) {
-  for (const auto& part : parts)
-    if (!part.defined()) return {};
-  return at::cat(parts);
+// The biases of layers whose products are joined; zeros stand for those that are missing.
+at::Tensor joined_bias(std::initializer_list<Linear> layers) {
+  std::vector<at::Tensor> parts;
+  bool any = false;
+  for (const auto& layer : layers) {
+    any |= layer->bias.defined();
+    parts.push_back(layer->bias.defined() ? layer->bias
+                                          : layer->weight.new_zeros({layer->weight.size(0)}));
+  }
+  return any ? at::cat(parts) : at::Tensor();
 }
 
 }  // namespace
 
 bool PackedStack::supports(const TransformerBlockOptions& o) {
-  return o.norm == NormKind::layer_norm && !o.qk_norm;
+  return o.norm == NormKind::layer_norm && !o.attention.qk_norm &&
+         o.attention.num_kv_heads == o.attention.num_heads;
 }
 
 void PackedStack::refresh(std::vector<TransformerBlock>& blocks, int64_t last) {
@@ -61,8 +68,8 @@ void PackedStack::refresh(std::vector<TransformerBlock>& blocks, int64_t last) {
                     layer->bias.defined() ? layer->bias * scale : layer->bias);
     };
     const auto& attention = *block.attention;
-    packed.qkv = linear(joined({attention.q->weight, attention.k->weight, attention.v->weight}),
-                        joined({attention.q->bias, attention.k->bias, attention.v->bias}));
+    packed.qkv = linear(at::cat({attention.q->weight, attention.k->weight, attention.v->weight}),
+                        joined_bias({attention.q, attention.k, attention.v}));
     packed.out = scaled(attention.out, block.scale1);
     packed.fc1 = linear(block.mlp->fc1->weight, block.mlp->fc1->bias);
     packed.fc2 = scaled(block.mlp->fc2, block.scale2);
@@ -82,18 +89,18 @@ void PackedStack::run_rows(const TransformerBlockOptions& o, at::Tensor x,
                            const std::vector<int64_t>& layers, int64_t last, Result& result) const {
   using kernels::NormPlace;
   const auto type = inference_type();
-  const auto heads = o.num_heads, head = o.hidden_size / o.num_heads;
+  const auto heads = o.attention.num_heads, head = o.attention.head_dim;
   const auto place = o.post_norm ? NormPlace::after : NormPlace::before;
-  const auto attend = [&](const at::Tensor& qkv) {  // [m, 3 D] -> [m, D]
+  const auto attend = [&](const at::Tensor& qkv) {  // [m, 3 H d] -> [m, H d]
     std::vector<at::Tensor> parts;
     int64_t row = 0;
     for (const auto& [count, length] : segments) {
       const auto part = qkv.narrow(0, row, count * length).view({count, length, 3, heads, head});
       const auto of = [&](int64_t i) { return part.select(2, i).transpose(1, 2); };
-      parts.push_back(
-          at::scaled_dot_product_attention(of(0), of(1), of(2), std::nullopt, 0.0, o.causal)
-              .transpose(1, 2)
-              .reshape({count * length, heads * head}));
+      parts.push_back(at::scaled_dot_product_attention(of(0), of(1), of(2), std::nullopt, 0.0,
+                                                       o.attention.causal)
+                          .transpose(1, 2)
+                          .reshape({count * length, heads * head}));
       row += count * length;
     }
     return parts.size() == 1 ? parts[0] : at::cat(parts);
@@ -115,8 +122,8 @@ void PackedStack::run_rows(const TransformerBlockOptions& o, at::Tensor x,
     const auto& inner_weight = o.post_norm ? block.norm1_weight : block.norm2_weight;
     const auto& inner_bias = o.post_norm ? block.norm1_bias : block.norm2_bias;
     residual(x, block.out(attend(block.qkv(h))), h, inner_weight, inner_bias, o.eps, place);
-    const auto inside =
-        o.gated ? block.gate(h, o.activation).mul_(block.fc1(h)) : block.fc1(h, o.activation);
+    const auto inside = o.mlp.gated ? block.gate(h, o.mlp.activation).mul_(block.fc1(h))
+                                    : block.fc1(h, o.mlp.activation);
     const auto y = block.fc2(inside);
     if (o.post_norm) {
       residual(x, y, h, block.norm2_weight, block.norm2_bias, o.eps, place);

@@ -13,6 +13,7 @@ namespace weft::nn {
 /// real tokens only, a few hundred rows at a time so that activations stay in the cache.
 class PackedStack {
  public:
+  /// `options` as a block holds them, its defaults filled in.
   static bool supports(const TransformerBlockOptions& options);
 
   struct Result {

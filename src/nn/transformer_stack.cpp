@@ -33,7 +33,8 @@ TransformerStackImpl::Output TransformerStackImpl::forward(torch::Tensor x,
                       " is not among the layers 0 to ", last, " that run");
     layers.push_back(index);
   }
-  if (last > 0 && inference_applies(x, is_training()) && PackedStack::supports(options.block)) {
+  if (last > 0 && inference_applies(x, is_training()) &&
+      PackedStack::supports(blocks.front()->options)) {
     if (!packed_) packed_ = std::make_unique<PackedStack>();
     if (auto packed = packed_->run(blocks, x, mask, layers, last)) {
       out.x = std::move(packed->x);
@@ -60,6 +61,17 @@ TransformerStackImpl::Output TransformerStackImpl::forward(torch::Tensor x,
   }
   out.x = x;
   return out;
+}
+
+int64_t checkpoint_activations(torch::nn::Module& module, bool on) {
+  int64_t stacks = 0;
+  module.apply([&](torch::nn::Module& part) {
+    if (auto* stack = part.as<TransformerStackImpl>()) {
+      stack->checkpoint_activations = on;
+      ++stacks;
+    }
+  });
+  return stacks;
 }
 
 }  // namespace weft::nn

@@ -1,6 +1,5 @@
 #include <ATen/ATen.h>
 
-#include <weft/nn/pooling.hpp>
 #include <weft/text/text_encoder.hpp>
 
 namespace weft::text {
@@ -9,7 +8,6 @@ TableImpl::TableImpl(int64_t rows, int64_t width, double init_std)
     : weight(register_parameter("weight", nn::init_weight(at::empty({rows, width}), init_std))) {}
 
 TextEncoderImpl::TextEncoderImpl(const TextEncoderOptions& o) : options(o) {
-  if (options.intermediate_size == 0) options.intermediate_size = 4 * o.hidden_size;
   TORCH_CHECK_VALUE(o.vocab_size > 0 && o.max_tokens > 0 && o.type_vocab >= 0,
                     "TextEncoder: vocab_size and max_tokens must be positive, got ", o.vocab_size,
                     " and ", o.max_tokens);
@@ -20,33 +18,19 @@ TextEncoderImpl::TextEncoderImpl(const TextEncoderOptions& o) : options(o) {
   token_embed = table("token_embed", o.vocab_size);
   positions = table("positions", o.max_tokens);
   if (o.type_vocab > 0) type_embed = table("type_embed", o.type_vocab);
-  const nn::NormOptions norm_options{.size = D, .eps = o.eps};
-  if (o.embed_norm) embed_norm = register_module("embed_norm", nn::Norm(norm_options));
-  blocks = register_module(
-      "blocks", nn::TransformerStack({.block = {.hidden_size = D,
-                                                .num_heads = o.num_heads,
-                                                .intermediate_size = options.intermediate_size,
-                                                .activation = o.activation,
-                                                .causal = o.causal,
-                                                .eps = o.eps,
-                                                .post_norm = o.post_norm,
-                                                .dropout = o.dropout,
-                                                .attention_dropout = o.attention_dropout,
-                                                .init_std = o.init_std},
-                                      .num_layers = o.num_layers}));
-  if (!o.post_norm) norm = register_module("norm", nn::Norm(norm_options));
-  if (o.pooler)
-    pooler = register_module("pooler", nn::Linear(nn::LinearOptions{D, D, true, o.init_std}));
+  if (o.embed_norm) embed_norm = register_module("embed_norm", nn::Norm({.size = D, .eps = o.eps}));
+  auto block = nn::block_options(o);
+  block.attention.causal = o.causal;
+  block.post_norm = o.post_norm;
+  options.intermediate_size = block.mlp.intermediate_size;
+  make_blocks({.block = block, .num_layers = o.num_layers}, !o.post_norm, o.pooler);
 }
 
 EncoderInfo TextEncoderImpl::info() const {
-  return {.family = options.family,
-          .hidden_size = options.hidden_size,
-          .pooled_size = options.hidden_size,
-          .num_layers = options.num_layers,
-          .num_heads = options.num_heads,
-          .max_tokens = options.max_tokens,
-          .vocab_size = options.vocab_size};
+  auto out = nn::encoder_info(options);
+  out.max_tokens = options.max_tokens;
+  out.vocab_size = options.vocab_size;
+  return out;
 }
 
 torch::Tensor TextEncoderImpl::embed(const torch::Tensor& ids, const torch::Tensor& types) {
@@ -69,21 +53,8 @@ torch::Tensor TextEncoderImpl::embed(const torch::Tensor& ids, const torch::Tens
 
 EncoderOutput TextEncoderImpl::encode_embedded(const torch::Tensor& x, const torch::Tensor& mask,
                                                const EncodeOptions& encode_options) {
-  auto run = blocks(x, mask, encode_options);
-  EncoderOutput out;
-  out.mask = mask;
-  out.hidden = std::move(run.hidden);
-  if (run.left_early) {
-    out.tokens = run.x;
-    return out;
-  }
-  out.tokens = norm ? norm(run.x) : run.x;
-  if (pooler) {
-    out.pooled = at::tanh(pooler(out.tokens.select(1, 0)));
-  } else {
-    out.pooled = nn::pool(out, options.causal ? nn::Pooling::last : nn::Pooling::cls);
-  }
-  return out;
+  return encode_blocks(x, {.mask = mask}, options.causal ? nn::Pooling::last : nn::Pooling::cls,
+                       encode_options);
 }
 
 EncoderOutput TextEncoderImpl::encode(const EncoderInput& input,

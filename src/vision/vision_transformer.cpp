@@ -7,7 +7,6 @@
 namespace weft::vision {
 
 VisionTransformerImpl::VisionTransformerImpl(const VisionTransformerOptions& o) : options(o) {
-  if (options.intermediate_size == 0) options.intermediate_size = 4 * o.hidden_size;
   TORCH_CHECK_VALUE(o.patch_size > 0 && o.image_size >= o.patch_size,
                     "VisionTransformer: image_size must be at least patch_size, got ", o.image_size,
                     " and ", o.patch_size);
@@ -37,36 +36,22 @@ VisionTransformerImpl::VisionTransformerImpl(const VisionTransformerOptions& o) 
     positions = register_parameter(
         "positions", nn::init_weight(at::empty({1, prefix + grid * grid, D}), o.init_std));
   }
-  const nn::NormOptions norm_options{.size = D, .eps = o.eps};
-  if (o.pre_norm) pre_norm = register_module("pre_norm", nn::Norm(norm_options));
-  blocks = register_module(
-      "blocks", nn::TransformerStack({.block = {.hidden_size = D,
-                                                .num_heads = o.num_heads,
-                                                .intermediate_size = options.intermediate_size,
-                                                .activation = o.activation,
-                                                .gated = o.gated,
-                                                .qkv_bias = o.qkv_bias,
-                                                .eps = o.eps,
-                                                .layer_scale = o.layer_scale,
-                                                .drop_path = o.drop_path,
-                                                .dropout = o.dropout,
-                                                .attention_dropout = o.attention_dropout,
-                                                .init_std = o.init_std},
-                                      .num_layers = o.num_layers}));
-  if (o.final_norm) norm = register_module("norm", nn::Norm(norm_options));
-  if (o.pooler)
-    pooler = register_module("pooler", nn::Linear(nn::LinearOptions{D, D, true, o.init_std}));
+  if (o.pre_norm) pre_norm = register_module("pre_norm", nn::Norm({.size = D, .eps = o.eps}));
+  auto block = nn::block_options(o);
+  block.attention.q_bias = block.attention.k_bias = block.attention.v_bias = o.qkv_bias;
+  block.mlp.gated = o.gated;
+  block.layer_scale = o.layer_scale;
+  block.drop_path = o.drop_path;
+  options.intermediate_size = block.mlp.intermediate_size;
+  make_blocks({.block = block, .num_layers = o.num_layers}, o.final_norm, o.pooler);
 }
 
 EncoderInfo VisionTransformerImpl::info() const {
-  return {.family = options.family,
-          .hidden_size = options.hidden_size,
-          .pooled_size = options.hidden_size,
-          .num_layers = options.num_layers,
-          .num_heads = options.num_heads,
-          .prefix = (options.class_token ? 1 : 0) + options.num_registers,
-          .image_size = options.image_size,
-          .patch_size = options.patch_size};
+  auto out = nn::encoder_info(options);
+  out.prefix = (options.class_token ? 1 : 0) + options.num_registers;
+  out.image_size = options.image_size;
+  out.patch_size = options.patch_size;
+  return out;
 }
 
 torch::Tensor VisionTransformerImpl::positions_for(int64_t height, int64_t width) const {
@@ -189,23 +174,8 @@ torch::Tensor VisionTransformerImpl::embed_packed(const torch::Tensor& pixels) {
 EncoderOutput VisionTransformerImpl::encode(const EncoderInput& input,
                                             const EncodeOptions& encode_options) {
   TORCH_CHECK_VALUE(input.data.defined(), "VisionTransformer: input.data (pixels) is missing");
-  auto run = blocks(embed(input.data), torch::Tensor(), encode_options);
-  EncoderOutput out;
-  out.prefix = info().prefix;
-  out.hidden = std::move(run.hidden);
-  if (run.left_early) {
-    out.tokens = run.x;
-    return out;
-  }
-  out.tokens = norm ? norm(run.x) : run.x;
-  if (pooler) {
-    out.pooled = at::tanh(pooler(out.tokens.select(1, 0)));
-  } else if (options.class_token) {
-    out.pooled = out.tokens.select(1, 0);
-  } else {
-    out.pooled = out.tokens.narrow(1, out.prefix, out.tokens.size(1) - out.prefix).mean(1);
-  }
-  return out;
+  return encode_blocks(embed(input.data), {.prefix = info().prefix},
+                       options.class_token ? nn::Pooling::cls : nn::Pooling::mean, encode_options);
 }
 
 }  // namespace weft::vision

@@ -13,25 +13,32 @@ namespace inference_test {
 using weft::nn::TransformerStack;
 using weft::test::relative_error;
 
-TransformerStack stack(bool post_norm, bool gated, bool causal, weft::nn::Activation activation) {
+TransformerStack stack(const weft::nn::TransformerBlockOptions& block) {
   torch::manual_seed(2);
-  TransformerStack out({.block = {.hidden_size = 40,  // not a multiple of the vector length
-                                  .num_heads = 4,
-                                  .intermediate_size = 56,
-                                  .activation = activation,
-                                  .gated = gated,
-                                  .causal = causal,
-                                  .eps = 1e-5,
-                                  .post_norm = post_norm,
-                                  .layer_scale = 0.7,
-                                  .init_std = 0.2},
-                        .num_layers = 3});
+  TransformerStack out({.block = block, .num_layers = 3});
   const torch::NoGradGuard no_grad;
   for (auto& p : out->named_parameters())
     if (p.key().find("norm") != std::string::npos || p.key().find("bias") != std::string::npos)
       p.value().add_(torch::randn_like(p.value()) * 0.1);
   out->eval();
   return out;
+}
+
+weft::nn::TransformerBlockOptions small_block() {
+  constexpr int64_t kWidth = 40;  // not a multiple of the vector length
+  return {.attention = {.hidden_size = kWidth, .num_heads = 4, .init_std = 0.2},
+          .mlp = {.hidden_size = kWidth, .intermediate_size = 56, .init_std = 0.2},
+          .eps = 1e-5,
+          .layer_scale = 0.7};
+}
+
+TransformerStack stack(bool post_norm, bool gated, bool causal, weft::nn::Activation activation) {
+  auto block = small_block();
+  block.attention.causal = causal;
+  block.mlp.activation = activation;
+  block.mlp.gated = gated;
+  block.post_norm = post_norm;
+  return stack(block);
 }
 
 TransformerStack::Impl::Output fast(TransformerStack& m, const torch::Tensor& x,
@@ -69,6 +76,27 @@ TEST_P(Fast, MatchesThePlainPath) {
                 tolerance());
     }
   }
+}
+
+// Whisper's queries and values have a bias and its keys have none; heads need not fill the width;
+// grouped keys take the plain path.
+TEST_P(Fast, MatchesThePlainPathForEveryLayoutOfAttention) {
+  const torch::NoGradGuard no_grad;
+  const auto x = torch::randn({5, 7, 40});
+  const auto check = [&](const char* name, auto&& change) {
+    auto block = small_block();
+    change(block.attention);
+    auto m = stack(block);
+    EXPECT_LT(relative_error(fast(m, x, {}, GetParam()).x, m(x).x),
+              block.attention.num_kv_heads != 0 ? 3e-2 : tolerance())
+        << name;
+  };
+  using Options = weft::nn::AttentionOptions;
+  check("no bias of k", [](Options& o) { o.k_bias = false; });
+  check("bias of q only", [](Options& o) { o.k_bias = o.v_bias = false; });
+  check("no bias", [](Options& o) { o.q_bias = o.k_bias = o.v_bias = o.out_bias = false; });
+  check("narrow heads", [](Options& o) { o.head_dim = 6; });
+  check("grouped keys", [](Options& o) { o.num_kv_heads = 2; });
 }
 
 TEST_P(Fast, RunsRealTokensOnly) {

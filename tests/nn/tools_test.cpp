@@ -87,18 +87,17 @@ TEST(Devices, ParsesNames) {
 // bit, with and without autocast.
 TEST(Checkpointing, EqualsPlainBitByBit) {
   for (const bool autocast : {false, true}) {
-    weft::nn::TransformerStack stack({.block = {.hidden_size = 16,
-                                                .num_heads = 2,
-                                                .intermediate_size = 24,
-                                                .layer_scale = 0.5,
-                                                .drop_path = 0.2,
-                                                .dropout = 0.3,
-                                                .attention_dropout = 0.1},
-                                      .num_layers = 3});
+    weft::nn::TransformerStack stack(
+        {.block = {.attention = {.hidden_size = 16, .num_heads = 2, .dropout = 0.1},
+                   .mlp = {.hidden_size = 16, .intermediate_size = 24},
+                   .layer_scale = 0.5,
+                   .drop_path = 0.2,
+                   .dropout = 0.3},
+         .num_layers = 3});
     const auto x = torch::randn({4, 5, 16}).requires_grad_();
     const auto run = [&](bool checkpointed) {
       stack->zero_grad();
-      stack->checkpoint_activations = checkpointed;
+      EXPECT_EQ(weft::nn::checkpoint_activations(*stack, checkpointed), 1);
       torch::manual_seed(9);
       torch::Tensor loss;
       {

@@ -61,4 +61,12 @@ inline double relative_error(const at::Tensor& a, const at::Tensor& b) {
       .item<double>();
 }
 
+/// Gives every parameter numbers of its own, so that no term is hidden by a 0 or a 1.
+template <class Holder>
+void randomize(Holder& module) {
+  const at::NoGradGuard no_grad;
+  at::manual_seed(7);
+  for (auto& p : module->parameters()) p.uniform_(-0.5, 0.9);
+}
+
 }  // namespace weft::test

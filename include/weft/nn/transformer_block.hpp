@@ -9,43 +9,25 @@
 namespace weft::nn {
 
 struct TransformerBlockOptions {
-  int64_t hidden_size;        ///< D
-  int64_t num_heads;          ///< H
-  int64_t intermediate_size;  ///< width inside the mlp
-  Activation activation = Activation::gelu;
-  bool gated = false;  ///< see MlpOptions
-  bool qkv_bias = true, out_bias = true, mlp_bias = true;
-  bool qk_norm = false;
-  bool causal = false;
+  AttentionOptions attention;
+  MlpOptions mlp;  ///< of the same hidden_size
   NormKind norm = NormKind::layer_norm;
-  double eps = 1e-6;
-  bool post_norm = false;          ///< norms after the residual sums (BERT) instead of before
-  double layer_scale = 0.0;        ///< initial value of scale1 and scale2; 0 = there are none
-  double drop_path = 0.0;          ///< chance to skip a branch for a sample, in training
-  double dropout = 0.0;            ///< on each branch's result, in training
-  double attention_dropout = 0.0;  ///< on the attention weights, in training
-  double init_std = 0.02;
+  double eps = 1e-6;         ///< of norm1 and norm2
+  bool post_norm = false;    ///< norms after the residual sums (BERT) instead of before
+  double layer_scale = 0.0;  ///< initial value of scale1 and scale2; 0 = there are none
+  double drop_path = 0.0;    ///< chance to skip a branch for a sample, in training
+  double dropout = 0.0;      ///< on each branch's result, in training
 
   template <class Self, class V>
   static void visit(Self& o, V&& v) {
-    v("hidden_size", o.hidden_size, required);
-    v("num_heads", o.num_heads, required);
-    v("intermediate_size", o.intermediate_size, required);
-    v("activation", o.activation);
-    v("gated", o.gated);
-    v("qkv_bias", o.qkv_bias);
-    v("out_bias", o.out_bias);
-    v("mlp_bias", o.mlp_bias);
-    v("qk_norm", o.qk_norm);
-    v("causal", o.causal);
+    v("attention", o.attention, required);
+    v("mlp", o.mlp, required);
     v("norm", o.norm);
     v("eps", o.eps);
     v("post_norm", o.post_norm);
     v("layer_scale", o.layer_scale);
     v("drop_path", o.drop_path);
     v("dropout", o.dropout);
-    v("attention_dropout", o.attention_dropout);
-    v("init_std", o.init_std);
   }
 };
 
@@ -60,27 +42,17 @@ class WEFT_API TransformerBlockImpl : public torch::nn::Module {
   explicit TransformerBlockImpl(const TransformerBlockOptions& o) : options(o) {
     TORCH_CHECK_VALUE(o.drop_path >= 0 && o.drop_path < 1,
                       "TransformerBlock: drop_path must be in [0, 1), got ", o.drop_path);
-    const NormOptions norm{.size = o.hidden_size, .eps = o.eps, .kind = o.norm};
+    const auto D = o.attention.hidden_size;
+    TORCH_CHECK_VALUE(o.mlp.hidden_size == D,
+                      "TransformerBlock: attention and mlp must have one hidden_size, got ", D,
+                      " and ", o.mlp.hidden_size);
+    const NormOptions norm{.size = D, .eps = o.eps, .kind = o.norm};
     norm1 = register_module("norm1", Norm(norm));
-    attention = register_module("attention", Attention({.hidden_size = o.hidden_size,
-                                                        .num_heads = o.num_heads,
-                                                        .q_bias = o.qkv_bias,
-                                                        .k_bias = o.qkv_bias,
-                                                        .v_bias = o.qkv_bias,
-                                                        .out_bias = o.out_bias,
-                                                        .qk_norm = o.qk_norm,
-                                                        .eps = o.eps,
-                                                        .causal = o.causal,
-                                                        .dropout = o.attention_dropout,
-                                                        .init_std = o.init_std}));
+    attention = register_module("attention", Attention(o.attention));
+    options.attention = attention->options;
     if (o.layer_scale != 0) scale1 = make_scale("scale1");
     norm2 = register_module("norm2", Norm(norm));
-    mlp = register_module("mlp", Mlp({.hidden_size = o.hidden_size,
-                                      .intermediate_size = o.intermediate_size,
-                                      .activation = o.activation,
-                                      .gated = o.gated,
-                                      .bias = o.mlp_bias,
-                                      .init_std = o.init_std}));
+    mlp = register_module("mlp", Mlp(o.mlp));
     if (o.layer_scale != 0) scale2 = make_scale("scale2");
   }
 
@@ -94,7 +66,7 @@ class WEFT_API TransformerBlockImpl : public torch::nn::Module {
     return y + branch(mlp(norm2(y)), scale2);
   }
 
-  TransformerBlockOptions options;
+  TransformerBlockOptions options;  // attention with its defaults filled in
   Norm norm1{nullptr}, norm2{nullptr};
   Attention attention{nullptr};
   Mlp mlp{nullptr};
@@ -102,8 +74,8 @@ class WEFT_API TransformerBlockImpl : public torch::nn::Module {
 
  private:
   torch::Tensor make_scale(const char* name) {
-    return register_parameter(name,
-                              init_constant(at::empty({options.hidden_size}), options.layer_scale));
+    return register_parameter(
+        name, init_constant(at::empty({options.attention.hidden_size}), options.layer_scale));
   }
 
   torch::Tensor branch(torch::Tensor y, const torch::Tensor& scale) const {

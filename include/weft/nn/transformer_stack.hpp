@@ -49,4 +49,7 @@ class WEFT_API TransformerStackImpl : public torch::nn::Module {
 };
 WEFT_MODULE(TransformerStack);
 
+/// Sets checkpoint_activations of every stack in `module`; returns how many there are.
+WEFT_API int64_t checkpoint_activations(torch::nn::Module& module, bool on = true);
+
 }  // namespace weft::nn

@@ -2,8 +2,7 @@
 
 #include <string>
 
-#include <weft/nn/sockets.hpp>
-#include <weft/nn/transformer_stack.hpp>
+#include <weft/nn/transformer_encoder.hpp>
 
 namespace weft::text {
 
@@ -58,7 +57,7 @@ TORCH_MODULE(Table);
 
 /// A transformer over token ids with learned positions: BERT (Devlin et al., 2019) by default,
 /// pre-norm or causal by options.
-class WEFT_API TextEncoderImpl : public Encoder {
+class WEFT_API TextEncoderImpl : public nn::TransformerEncoder {
  public:
   explicit TextEncoderImpl(const TextEncoderOptions& options);
 
@@ -77,9 +76,7 @@ class WEFT_API TextEncoderImpl : public Encoder {
 
   TextEncoderOptions options;
   Table token_embed{nullptr}, positions{nullptr}, type_embed{nullptr};
-  nn::Norm embed_norm{nullptr}, norm{nullptr};
-  nn::TransformerStack blocks{nullptr};
-  nn::Linear pooler{nullptr};
+  nn::Norm embed_norm{nullptr};
 };
 WEFT_MODULE(TextEncoder);
 

@@ -6,8 +6,7 @@
 
 #include <weft/nn/inference.hpp>
 #include <weft/nn/positions.hpp>
-#include <weft/nn/sockets.hpp>
-#include <weft/nn/transformer_stack.hpp>
+#include <weft/nn/transformer_encoder.hpp>
 
 namespace weft::vision {
 
@@ -87,7 +86,7 @@ struct VisionTransformerOptions {
 /// The vision transformer (Dosovitskiy et al., 2021) with what its descendants add: LayerScale and
 /// gated mlps (DINOv2, Oquab et al., 2023), register tokens (Darcet et al., 2023), sine-cosine
 /// positions (MoCo v3). Tokens run [class][registers][patches, rows first].
-class WEFT_API VisionTransformerImpl : public Encoder {
+class WEFT_API VisionTransformerImpl : public nn::TransformerEncoder {
  public:
   explicit VisionTransformerImpl(const VisionTransformerOptions& options);
 
@@ -109,9 +108,7 @@ class WEFT_API VisionTransformerImpl : public Encoder {
   std::shared_ptr<PatchEmbed> patch_embed;
   torch::Tensor class_token, register_tokens, mask_token;  // [1, 1, D], [1, R, D], [1, D]
   torch::Tensor positions;                                 // [1, N, D], learned
-  nn::Norm pre_norm{nullptr}, norm{nullptr};
-  nn::TransformerStack blocks{nullptr};
-  nn::Linear pooler{nullptr};
+  nn::Norm pre_norm{nullptr};
 
  private:
   torch::Tensor positions_for(int64_t height, int64_t width) const;

@@ -1,0 +1,94 @@
+#include <gmock/gmock.h>
+
+#include <torch/torch.h>
+
+#include <weft/nn/attention.hpp>
+
+#include "support/gradcheck.hpp"
+
+namespace attention_test {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+using weft::test::randomize;
+using weft::test::relative_error;
+
+// softmax(q k^T / sqrt(d)) v, head by head.
+torch::Tensor attention(weft::nn::AttentionImpl& m, const torch::Tensor& x,
+                        const torch::Tensor& allowed /* [B, N, N] bool */) {
+  const auto d = m.options.head_dim, groups = m.options.num_heads / m.options.num_kv_heads;
+  const auto q = m.q(x), k = m.k(x), v = m.v(x);
+  std::vector<torch::Tensor> heads;
+  for (int64_t h = 0; h < m.options.num_heads; ++h) {
+    auto qh = q.narrow(2, h * d, d), kh = k.narrow(2, h / groups * d, d);
+    if (m.q_norm) {
+      qh = m.q_norm(qh);
+      kh = m.k_norm(kh);
+    }
+    auto score = qh.matmul(kh.transpose(1, 2)) / std::sqrt(static_cast<double>(d));
+    score = score.masked_fill(allowed.logical_not(), -std::numeric_limits<double>::infinity());
+    heads.push_back(score.softmax(-1).matmul(v.narrow(2, h / groups * d, d)));
+  }
+  return m.out(torch::cat(heads, 2));
+}
+
+TEST(Attention, IsItsDefinition) {
+  struct Case {
+    weft::nn::AttentionOptions options;
+  };
+  const Case cases[] = {
+      {{.hidden_size = 12, .num_heads = 3}},
+      {{.hidden_size = 12, .num_heads = 3, .q_bias = false, .k_bias = false, .out_bias = false}},
+      {{.hidden_size = 12, .num_heads = 4, .num_kv_heads = 2, .head_dim = 5}},
+      {{.hidden_size = 12, .num_heads = 3, .qk_norm = true}},
+      {{.hidden_size = 12, .num_heads = 3, .causal = true}},
+  };
+  for (const auto& [options] : cases) {
+    weft::nn::Attention m(options);
+    randomize(m);
+    m->to(torch::kDouble);
+    const auto x = torch::randn({2, 7, 12}, torch::kDouble);
+    auto allowed = torch::ones({2, 7, 7}, torch::kBool);
+    if (options.causal) allowed = allowed.tril();
+    EXPECT_LT(relative_error(m(x), attention(*m, x, allowed)), 1e-12);
+    // A key mask hides tokens from every query.
+    auto mask = torch::ones({2, 7}, torch::kBool);
+    mask[1].slice(0, 4) = false;
+    EXPECT_LT(relative_error(m(x, mask), attention(*m, x, allowed & mask.unsqueeze(1))), 1e-12);
+    EXPECT_LT(relative_error(m(x, (allowed & mask.unsqueeze(1)).unsqueeze(1)),
+                             attention(*m, x, allowed & mask.unsqueeze(1))),
+              1e-12);
+  }
+}
+
+TEST(Attention, OneTokenGivesItsValue) {
+  weft::nn::Attention m({.hidden_size = 4, .num_heads = 2});
+  const auto x = torch::randn({3, 1, 4});
+  EXPECT_TRUE(torch::allclose(m(x), m->out(m->v(x))));
+}
+
+TEST(Attention, Errors) {
+  EXPECT_THAT([] { weft::nn::Attention({.hidden_size = 10, .num_heads = 4}); },
+              ThrowsMessage<c10::ValueError>(HasSubstr("hidden_size (10) must be a multiple of")));
+  EXPECT_THAT([] { weft::nn::Attention({.hidden_size = 8, .num_heads = 4, .num_kv_heads = 3}); },
+              ThrowsMessage<c10::ValueError>(
+                  HasSubstr("num_heads (4) must be a multiple of num_kv_heads")));
+  weft::nn::Attention m({.hidden_size = 8, .num_heads = 2});
+  EXPECT_THAT(
+      [&] {
+        m(torch::ones({2, 8}));
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("x must be [B, N, 8], got [2, 8]")));
+  EXPECT_THAT(
+      [&] {
+        m(torch::ones({2, 3, 8}), torch::ones({2, 4}, torch::kBool));
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("got [2, 4]")));
+  EXPECT_THAT(
+      [&] {
+        m(torch::ones({2, 3, 8}), torch::ones({2, 3}));
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("mask must be bool")));
+}
+
+}  // namespace attention_test
