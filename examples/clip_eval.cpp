@@ -18,6 +18,8 @@
 #include <weft/report/console.hpp>
 #include <weft/report/stages.hpp>
 
+#include "program.hpp"
+
 namespace {
 
 struct Options {
@@ -88,7 +90,7 @@ int run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return weft::run_program("clip_eval", [&] {
+  return run_program("clip_eval", [&] {
     Options options;
     weft::Flags("clip_eval", "Evaluates a dual encoder on captioned images.")
         .add(options)

@@ -28,6 +28,8 @@
 #include <weft/train/contrastive.hpp>
 #include <weft/train/trainer.hpp>
 
+#include "program.hpp"
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -216,7 +218,11 @@ int run(const Options& options) {
     features.text = true;
     const auto pairs = eval::pair_features(*model, *tokenizer, val, features, stages);
     const auto rows = eval::embed(*model, pairs);
-    result = eval::retrieval(rows.image, rows.text, pairs.owner).json();
+    const auto recall = eval::retrieval(rows.image, rows.text, pairs.owner);
+    auto metrics = recall.metrics();
+    for (auto& metric : metrics) metric.first.insert(0, "val/");
+    log.scalars(summary.steps, metrics);
+    result = recall.json();
     if (options.negatives)
       result.set(*options.negatives,
                  eval::negatives(*model, *tokenizer, pairs, rows,
@@ -238,7 +244,7 @@ int run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return weft::run_program("clip_train", [&] {
+  return run_program("clip_train", [&] {
     auto options = parse(argc, argv, defaults(true));
     if (!options.lock_vision || !options.lock_text) options = parse(argc, argv, defaults(false));
     return run(options);

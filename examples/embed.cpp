@@ -15,6 +15,8 @@
 #include <weft/eval/embedder.hpp>
 #include <weft/io/image.hpp>
 
+#include "program.hpp"
+
 namespace {
 
 struct Options {
@@ -111,7 +113,7 @@ int run(const Options& options, const std::vector<std::string>& files) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return weft::run_program("embed", [&] {
+  return run_program("embed", [&] {
     Options options;
     std::vector<std::string> files;
     weft::Flags("embed", "Embeds texts and images.")

@@ -20,6 +20,8 @@
 #include <weft/tokenizers/tokenizer.hpp>
 #include <weft/vision/image_batch.hpp>
 
+#include "program.hpp"
+
 namespace {
 
 using weft::Error;
@@ -213,7 +215,7 @@ void show_shards(const std::string& pattern, const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return weft::run_program("inspect", [&] {
+  return run_program("inspect", [&] {
     Options options;
     std::string what;
     std::vector<std::string> inputs;

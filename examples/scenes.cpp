@@ -25,6 +25,8 @@
 #include <weft/io/image.hpp>
 #include <weft/io/tar.hpp>
 
+#include "program.hpp"
+
 namespace {
 
 struct Options {
@@ -311,5 +313,5 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return weft::run_program("scenes", [&] { return run(argc, argv); });
+  return run_program("scenes", [&] { return run(argc, argv); });
 }

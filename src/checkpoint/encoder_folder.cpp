@@ -150,7 +150,7 @@ EncoderFolder make_encoder(const std::string& name, const Json& config) {
     auto known = families().names();
     for (const auto& names : {vision::presets().names(), text::presets().names()})
       known.insert(known.end(), names.begin(), names.end());
-    throw Error(detail::unknown_name("preset or family", name, known));
+    throw Error(detail::unknown_name("preset or family", name, known), ErrorKind::usage);
   }
   EncoderFolder out{.family = name, .config = config};
   out.encoder = families().at(name).make(config, [](std::string_view) { return true; });

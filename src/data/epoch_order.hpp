@@ -36,7 +36,8 @@ class EpochOrder {
   std::mt19937_64 random_;
 };
 
-/// A well-mixed number from two (splitmix64's finaliser), for seeds that depend on a place.
+/// A well-mixed number from two (splitmix64's finaliser; Steele et al., 2014), for seeds that
+/// depend on a place.
 uint64_t mixed(uint64_t a, uint64_t b);
 
 }  // namespace weft::data

@@ -63,6 +63,12 @@ Json RetrievalResult::json() const {
       {{"image_to_text", json_of(image_to_text)}, {"text_to_image", json_of(text_to_image)}});
 }
 
+std::vector<std::pair<std::string, double>> RetrievalResult::metrics() const {
+  return {{"image_to_text_R@1", image_to_text.r1},   {"image_to_text_R@5", image_to_text.r5},
+          {"image_to_text_R@10", image_to_text.r10}, {"text_to_image_R@1", text_to_image.r1},
+          {"text_to_image_R@5", text_to_image.r5},   {"text_to_image_R@10", text_to_image.r10}};
+}
+
 RetrievalResult retrieval(const at::Tensor& image, const at::Tensor& text,
                           const at::Tensor& owner) {
   check_rows("retrieval", image, text);

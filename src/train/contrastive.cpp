@@ -11,17 +11,10 @@
 #include <weft/train/contrastive.hpp>
 
 #include "core/fail.hpp"
+#include "data/epoch_order.hpp"
 
 namespace weft::train {
 namespace {
-
-/// splitmix64's finaliser (Steele et al., 2014).
-uint64_t mix(uint64_t x) {
-  x += 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
 
 /// Unit rows of texts through the tower as it is, with its graph.
 Tensor encode_texts(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
@@ -35,8 +28,10 @@ Tensor encode_texts(models::DualEncoderImpl& model, const tokenizers::Tokenizer&
 }  // namespace
 
 size_t draw_caption(int64_t seed, int64_t epoch, std::string_view key, size_t count) {
-  uint64_t hash = mix(static_cast<uint64_t>(seed)) ^ mix(static_cast<uint64_t>(epoch) << 1 | 1);
-  for (const char c : key) hash = mix(hash ^ static_cast<unsigned char>(c));
+  using data::mixed;
+  auto hash =
+      mixed(static_cast<uint64_t>(seed), 0) ^ mixed(static_cast<uint64_t>(epoch) << 1 | 1, 0);
+  for (const char c : key) hash = mixed(hash ^ static_cast<unsigned char>(c), 0);
   // The high half of a 128-bit product is uniform without the bias of a remainder's low bits.
   return static_cast<size_t>((static_cast<unsigned __int128>(hash) * count) >> 64);
 }
@@ -115,8 +110,8 @@ CachedPairTask::CachedPairTask(models::DualEncoder model,
 }
 
 void CachedPairTask::shuffle() {
-  auto generator = at::detail::createCPUGenerator(mix(static_cast<uint64_t>(seed_)) ^
-                                                  mix(static_cast<uint64_t>(epoch_)));
+  auto generator = at::detail::createCPUGenerator(data::mixed(static_cast<uint64_t>(seed_), 0) ^
+                                                  data::mixed(static_cast<uint64_t>(epoch_), 0));
   order_ = at::randperm(pairs_.image.size(0), generator, at::kLong);
 }
 

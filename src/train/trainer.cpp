@@ -271,7 +271,15 @@ void Trainer::accumulate(Step& step) {
     else
       (result.loss / options_.accum_freq).backward();
   }
-  if (step.batches > 0) step.loss /= static_cast<double>(step.batches);
+  if (step.batches == 0) return;
+  step.loss /= static_cast<double>(step.batches);
+  // The data ended within the step: its gradient is still the mean of what there was.
+  if (step.batches < options_.accum_freq && step.bad.empty()) {
+    at::NoGradGuard no_grad;
+    const auto scale = static_cast<double>(options_.accum_freq) / static_cast<double>(step.batches);
+    for (const auto& [name, parameter] : parameters_)
+      if (parameter.grad().defined()) parameter.mutable_grad().mul_(scale);
+  }
 }
 
 void Trainer::skip(const Step& step) {

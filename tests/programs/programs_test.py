@@ -105,7 +105,8 @@ class Programs(unittest.TestCase):
         self.assertIn("--vision", message("clip_train", "--train", "x", "--text", "text_tiny", "--out", "x", status=2))
         self.assertIn("nearest: --batch-size", message("clip_train", "--batch-sise", "3", status=2))
         fresh = ["--out", self.work / "fresh", "--text", "text_tiny", "--image-size", 32, "--batch-size", 32]
-        self.assertIn("vit_tiny", message("clip_train", "--train", self.train, "--vision", "vit_tinny", *fresh, status=3))
+        self.assertIn("vit_tiny", message("clip_train", "--train", self.train, "--vision", "vit_tinny", *fresh, status=2))
+        self.assertIn("lr must not be negative, got -1", message("clip_train", "--train", self.train, "--vision", "vit_tiny", "--lr", "-1", *fresh, status=2))
         self.assertIn("nothing-*.tar", message("clip_train", "--train", self.work / "nothing-*.tar", "--vision", "vit_tiny", *fresh, status=3))
         self.assertIn("config.json", message("clip_eval", "--model", self.data, "--shards", self.val, status=3))
         self.assertIn("missing.png", message("embed", "--model", self.folder, self.work / "missing.png", status=3))

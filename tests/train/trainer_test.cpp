@@ -251,6 +251,22 @@ TEST(Trainer, AveragesAccumulatedGradients) {
   EXPECT_TRUE(torch::allclose(weights[0], weights[1], 1e-5, 1e-7));
 }
 
+TEST(Trainer, AveragesAStepThatTheDataCutsShort) {
+  const weft::test::TempFolder folder;
+  std::vector<double> norms;
+  for (const int64_t accum : {2, 5}) {  // the data holds two batches either way
+    auto net = make_net();
+    net[3]->as<torch::nn::Dropout>()->eval();
+    Toy task(net);
+    task.end = 2;
+    Quiet log(folder / std::to_string(accum));
+    Trainer(*net, task, {.total_steps = 1, .accum_freq = accum}, log).run();
+    const auto metrics = read_metrics(folder / std::to_string(accum));
+    norms.push_back(metrics.at(0).grad_norm);
+  }
+  EXPECT_NEAR(norms[0], norms[1], 1e-5 * norms[0]);
+}
+
 TEST(Trainer, ComputesUnderAutocastAndKeepsWeightsInFp32) {
   const OneThread one_thread;
   const weft::test::TempFolder folder;

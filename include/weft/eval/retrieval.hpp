@@ -1,6 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -19,6 +22,8 @@ struct RetrievalResult {
   Recall text_to_image;  ///< texts with their image among the k nearest images
   /// {"image_to_text": {"r1", "r5", "r10"}, "text_to_image": {...}}
   WEFT_API Json json() const;
+  /// {"image_to_text_R@1", r1} ...: the names that open_clip logs.
+  WEFT_API std::vector<std::pair<std::string, double>> metrics() const;
 };
 
 /// Retrieval both ways between N images and M texts, several texts an image, as Flickr and COCO are
