@@ -22,6 +22,7 @@
 #include <weft/eval/negatives.hpp>
 #include <weft/eval/retrieval.hpp>
 #include <weft/nn/random_state.hpp>
+#include <weft/nn/transformer_stack.hpp>
 #include <weft/report/run_log.hpp>
 #include <weft/report/stages.hpp>
 #include <weft/tokenizers/bpe_trainer.hpp>
@@ -37,7 +38,7 @@ namespace fs = std::filesystem;
 struct Options {
   std::string train, vision, text, out;
   std::optional<std::string> val = {}, negatives = {}, tokenizer = {};
-  bool lock_vision = false, lock_text = false;
+  bool lock_vision = false, lock_text = false, grad_checkpointing = false;
   weft::models::DualEncoderOptions model = {};
   int64_t image_size = 224, batch_size = 512, workers = 2, vocab_size = 8000, max_text_tokens = 64;
   double max_bad_fraction = 0.05;
@@ -57,6 +58,8 @@ struct Options {
       "text tower: a Hugging Face folder, or a preset such as text_tiny");
     v("lock_vision", o.lock_vision, "freeze the image tower; it runs once");
     v("lock_text", o.lock_text, "freeze the text tower; it runs once");
+    v("grad_checkpointing", o.grad_checkpointing,
+      "compute activations of trained towers again in the backward pass: less memory, more time");
     v("tokenizer", o.tokenizer,
       "tokenizer.json or its folder; else the tower's, else a byte-level BPE of the captions");
     v("vocab_size", o.vocab_size, "of that BPE");
@@ -158,6 +161,12 @@ int run(const Options& options) {
   models::DualEncoder model(image.encoder, text.encoder, options.model);
   if (options.lock_vision) model->lock_image();
   if (options.lock_text) model->lock_text();
+  for (const auto& [folder, locked] :
+       {std::pair(&image, options.lock_vision), std::pair(&text, options.lock_text)})
+    if (options.grad_checkpointing && !locked && nn::checkpoint_activations(*folder->encoder) == 0)
+      throw Error("--grad-checkpointing: " + folder->encoder->info().family +
+                      " has no transformer blocks; leave the flag out, or lock the tower",
+                  ErrorKind::usage);
   checkpoint::DualEncoderFolder clip{
       .model = model, .image = image, .text = text, .tokenizer = tokenizer};
   if (!image.preprocessor.is_null())

@@ -185,6 +185,15 @@ class Programs(unittest.TestCase):
         self.assertEqual(last(run(*arguments, "--max-steps", 7))["steps"], 7)
         self.assertEqual(last(run(*arguments, "--resume", "latest"))["steps"], 20)
 
+    def test_gradient_checkpointing_changes_no_loss(self):
+        def losses(name, *flags):
+            out = self.work / name
+            run("clip_train", "--train", self.train, *TINY, "--max-steps", 8, "--seed", 3, "--out", out, *flags)
+            return [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+        plain = losses("kept")
+        self.assertEqual(len(plain), 8)
+        self.assertEqual(plain, losses("computed_again", "--grad-checkpointing"))
+
     @unittest.skipUnless((MODELS / "dinov2-small").exists() and (SHARED / "data/flickr8k-128").exists(), "needs real weights and shared/data")
     def test_locked_real_towers_train_their_heads(self):
         done = run("clip_train", "--train", SHARED / "data/flickr8k-128/val-000000.tar", "--val", SHARED / "data/flickr8k-128/val-000000.tar",
