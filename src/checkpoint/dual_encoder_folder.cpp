@@ -1,8 +1,8 @@
 #include <weft/checkpoint/dual_encoder_folder.hpp>
 #include <weft/checkpoint/preprocessor.hpp>
 #include <weft/checkpoint/tensors.hpp>
+#include <weft/io/folder.hpp>
 
-#include "checkpoint/folder_swap.hpp"
 #include "core/fail.hpp"
 
 namespace weft::checkpoint {
@@ -60,20 +60,21 @@ void save_dual_encoder(const DualEncoderFolder& folder, const fs::path& path) {
          path.string());
   if (folder.model->image != folder.image.encoder || folder.model->text != folder.text.encoder)
     fail("{}: the folder's towers are not those of the model", path.string());
-  const auto stale = [](std::string_view name) { return name == "manifest.json"; };
-  write_folder(path, stale, [&](const fs::path& temporary) {
-    auto image = folder.image;
-    image.preprocessor = preprocessor_config(
-        folder.transform, image.preprocessor.is_null() ? Json::object() : image.preprocessor);
-    save_encoder(image, temporary / "image");
-    save_encoder(folder.text, temporary / "text");
-    TensorMap tensors;
-    for (const auto& [name, tensor] : heads_map().save(heads(*folder.model)))
-      tensors.emplace(name, tensor);
-    write_tensors(temporary / "model.safetensors", tensors, {{"format", "pt"}});
-    folder.tokenizer->save(temporary / "tokenizer.json");
-    to_json(folder.model->options).set("model_type", kModelType).write(temporary / "config.json");
-  });
+  io::FolderWriter writer(path);
+  const auto& target = writer.folder();
+  auto image = folder.image;
+  image.preprocessor = preprocessor_config(
+      folder.transform, image.preprocessor.is_null() ? Json::object() : image.preprocessor);
+  save_encoder(image, target / "image");
+  save_encoder(folder.text, target / "text");
+  TensorMap tensors;
+  for (const auto& [name, tensor] : heads_map().save(heads(*folder.model)))
+    tensors.emplace(name, tensor);
+  write_tensors(target / "model.safetensors", tensors, {{"format", "pt"}});
+  folder.tokenizer->save(target / "tokenizer.json");
+  to_json(folder.model->options).set("model_type", kModelType).write(target / "config.json");
+  writer.keep_others();
+  writer.commit();
 }
 
 bool is_dual_encoder(const fs::path& folder) {

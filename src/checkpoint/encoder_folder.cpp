@@ -3,11 +3,11 @@
 #include <weft/checkpoint/encoder_folder.hpp>
 #include <weft/checkpoint/preprocessor.hpp>
 #include <weft/checkpoint/tensors.hpp>
+#include <weft/io/folder.hpp>
 #include <weft/nn/init.hpp>
 #include <weft/text/presets.hpp>
 #include <weft/vision/presets.hpp>
 
-#include "checkpoint/folder_swap.hpp"
 #include "core/fail.hpp"
 
 namespace weft::checkpoint {
@@ -126,8 +126,10 @@ EncoderFolder load_encoder(const fs::path& folder, at::ScalarType dtype) {
 }
 
 void save_encoder(const EncoderFolder& folder, const fs::path& path) {
-  write_folder(path, is_weights,
-               [&](const fs::path& temporary) { write_encoder(folder, temporary); });
+  io::FolderWriter writer(path);
+  write_encoder(folder, writer.folder());
+  writer.keep_others(is_weights);
+  writer.commit();
 }
 
 EncoderFolder wrap_encoder(std::shared_ptr<Encoder> encoder) {

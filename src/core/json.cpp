@@ -1,5 +1,5 @@
-#include <fstream>
-#include <sstream>
+#include <iterator>
+#include <unordered_set>
 
 #include <weft/core/error.hpp>
 #include <weft/core/json.hpp>
@@ -17,37 +17,121 @@ constexpr int kMaxDepth = 64;
   fail("expected {}, found {}", expected, found.type_name());
 }
 
-}  // namespace
+/// A text whose reader can tell how far it is.
+struct Cursor {
+  using iterator_category = std::input_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char*;
+  using reference = const char&;
 
-template <class AnyValue>
-static AnyValue parse_any(std::string_view text, std::string_view origin) {
-  // The depth is checked before the parser sees the text, since its own recursion has no limit on
-  // destruction.
-  int depth = 0;
-  bool quoted = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quoted) {
-      if (c == '\\') ++i;
-      if (c == '"') quoted = false;
-    } else if (c == '"') {
-      quoted = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kMaxDepth)
-        fail("{}: JSON is nested deeper than {} at byte {}", origin, kMaxDepth, i);
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
+  reference operator*() const { return **place; }
+  Cursor& operator++() {
+    ++*place;
+    return *this;
   }
-  try {
-    return AnyValue::parse(text);
-  } catch (const nlohmann::json::exception& error) {
+  bool operator==(const Cursor& other) const { return *place == *other.place; }
+  bool operator!=(const Cursor& other) const { return *place != *other.place; }
+
+  const char** place;
+};
+
+/// Takes the parser's events. The library's own handler looks through all members of an ordered
+/// object at each insertion, and a second member of the same name replaces the first.
+template <class AnyValue>
+class Builder {
+ public:
+  Builder(std::string_view text, const char*& place, std::string_view origin)
+      : text_(text), place_(place), origin_(origin) {}
+  AnyValue result = {};
+
+  bool null() { return add({}); }
+  bool boolean(bool value) { return add(value); }
+  bool number_integer(int64_t value) { return add(value); }
+  bool number_unsigned(uint64_t value) { return add(value); }
+  bool number_float(double value, const std::string&) { return add(value); }
+  bool string(std::string& value) { return add(std::move(value)); }
+  bool binary(typename AnyValue::binary_t& value) { return add(std::move(value)); }
+  bool start_object(size_t) { return open(AnyValue::object()); }
+  bool start_array(size_t) { return open(AnyValue::array()); }
+  bool end_object() { return close(); }
+  bool end_array() { return close(); }
+  bool key(std::string& name) {
+    if (!open_.back().names.insert(name).second)
+      fail("{}: the key '{}' stands twice in one object, again at byte {}", origin_, name,
+           start_of_string());
+    key_ = std::move(name);
+    return true;
+  }
+  bool parse_error(size_t, const std::string&, const nlohmann::json::exception& error) {
     const std::string what = error.what();
     const auto start = what.find("] ");
-    fail("{}: not valid JSON: {}", origin,
+    fail("{}: not valid JSON: {}", origin_,
          start == std::string::npos ? what : what.substr(start + 2));
   }
+
+ private:
+  struct Open {
+    AnyValue value;
+    std::string key;  // of this value in the one around it
+    std::unordered_set<std::string> names = {};
+  };
+
+  bool add(AnyValue value) {
+    if (open_.empty()) {
+      result = std::move(value);
+    } else if (auto& around = open_.back().value; around.is_array()) {
+      around.push_back(std::move(value));
+    } else {
+      auto& members = around.template get_ref<typename AnyValue::object_t&>();
+      if constexpr (requires { members.emplace_back(key_, std::move(value)); })
+        members.emplace_back(std::move(key_), std::move(value));
+      else
+        members.emplace(std::move(key_), std::move(value));
+    }
+    return true;
+  }
+  bool open(AnyValue value) {
+    if (open_.size() == kMaxDepth)
+      fail("{}: JSON is nested deeper than {} at byte {}", origin_, kMaxDepth, byte() - 1);
+    open_.push_back({std::move(value), std::move(key_)});
+    return true;
+  }
+  bool close() {
+    auto done = std::move(open_.back());
+    open_.pop_back();
+    key_ = std::move(done.key);
+    return add(std::move(done.value));
+  }
+
+  size_t byte() const { return static_cast<size_t>(place_ - text_.data()); }
+  /// Of the string that ends here. A quote inside it has an odd number of backslashes before it.
+  size_t start_of_string() const {
+    for (auto at = byte() - 1;;) {
+      at = text_.rfind('"', at - 1);
+      auto slashes = at;
+      while (slashes > 0 && text_[slashes - 1] == '\\') --slashes;
+      if ((at - slashes) % 2 == 0) return at;
+    }
+  }
+
+  std::string_view text_;
+  const char*& place_;
+  std::string_view origin_;
+  std::string key_;
+  std::vector<Open> open_;
+};
+
+template <class AnyValue>
+AnyValue parse_any(std::string_view text, std::string_view origin) {
+  const char* place = text.data();
+  const char* end = text.data() + text.size();
+  Builder<AnyValue> builder(text, place, origin);
+  AnyValue::sax_parse(Cursor{&place}, Cursor{&end}, &builder);
+  return std::move(builder.result);
 }
+
+}  // namespace
 
 Value parse_json(std::string_view text, std::string_view origin) {
   return parse_any<Value>(text, origin);
@@ -91,29 +175,6 @@ Json Json::object(std::initializer_list<std::pair<std::string_view, Json>> membe
 
 Json Json::parse(std::string_view text, std::string_view origin) {
   return make_json(parse_json(text, origin));
-}
-
-Json Json::read(const std::filesystem::path& path, uint64_t max_bytes) {
-  std::error_code code;
-  const auto size = std::filesystem::file_size(path, code);
-  if (code) fail("{}: cannot be read: {}", path.string(), code.message());
-  if (size > max_bytes)
-    fail("{}: {} bytes, more than the limit of {}", path.string(), size, max_bytes);
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (!in) fail("{}: cannot be read", path.string());
-  return parse(text.str(), path.string());
-}
-
-void Json::write(const std::filesystem::path& path, int indent) const {
-  const auto temporary = path.string() + ".tmp";
-  {
-    std::ofstream out(temporary, std::ios::binary);
-    out << dump(indent) << '\n';
-    if (!out.flush()) fail("{}: cannot be written", temporary);
-  }
-  std::filesystem::rename(temporary, path);
 }
 
 std::string Json::dump(int indent) const {

@@ -5,7 +5,6 @@
 #include <xxhash.h>
 
 #include <weft/io/digest.hpp>
-#include <weft/io/file.hpp>
 
 #include "core/fail.hpp"
 
@@ -75,12 +74,6 @@ std::string sha256(std::span<const std::byte> bytes) {
 std::string xxh3_128(std::span<const std::byte> bytes) {
   const auto hash = XXH3_128bits(bytes.data(), bytes.size());
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
-}
-
-std::string file_xxh3_128(const std::filesystem::path& path) {
-  const auto file = MappedFile::open(path);
-  file->advise_sequential();
-  return xxh3_128(file->bytes());
 }
 
 }  // namespace weft::io

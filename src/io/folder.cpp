@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <vector>
 
 #include <fcntl.h>
 #include <stdio.h>  // renameat2
@@ -17,13 +16,24 @@ namespace weft::io {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr const char* kManifest = "manifest.json";
+constexpr int kVersion = 1;
 
-fs::path without_slash(const fs::path& path) {
-  return path.has_filename() ? path : path.parent_path();
+/// Absolute, so that every target has a parent, and without a slash at its end.
+fs::path plain(const fs::path& path) {
+  auto out = fs::absolute(path).lexically_normal();
+  return out.has_filename() ? out : out.parent_path();
 }
 
-fs::path parent_of(const fs::path& path) {
-  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+/// Runs `work`; what the file system refuses becomes an Error.
+template <class Work>
+void or_fail(const fs::path& target, Work&& work) {
+  try {
+    work();
+  } catch (const fs::filesystem_error& error) {
+    fail("{}: cannot be written: {}: {}", target.string(), error.path1().string(),
+         error.code().message());
+  }
 }
 
 void rename_or_fail(const fs::path& from, const fs::path& to) {
@@ -31,14 +41,10 @@ void rename_or_fail(const fs::path& from, const fs::path& to) {
     fail("{}: cannot be renamed to {}: {}", from.string(), to.string(), std::strerror(errno));
 }
 
-}  // namespace
-
-void replace_folder(const fs::path& temporary, const fs::path& final_path) {
-  const auto from = without_slash(temporary), to = without_slash(final_path);
-  const auto parent = parent_of(to);
+void replace_folder(const fs::path& from, const fs::path& to) {
   if (!fs::exists(fs::symlink_status(to))) {
     rename_or_fail(from, to);
-    return sync_folder(parent);
+    return sync_folder(to.parent_path());
   }
   auto old = from;
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) != 0) {
@@ -46,16 +52,38 @@ void replace_folder(const fs::path& temporary, const fs::path& final_path) {
     rename_or_fail(to, old);
     rename_or_fail(from, to);
   }
-  sync_folder(parent);
+  sync_folder(to.parent_path());
   fs::remove_all(old);
 }
 
-FolderWriter::FolderWriter(fs::path final_path) : final_(without_slash(final_path)) {
+/// A name that a manifest may list: of a file in its folder or below.
+bool inside(const fs::path& name) {
+  return !name.empty() && name.is_relative() && name == name.lexically_normal() &&
+         *name.begin() != ".." && name.has_filename();
+}
+
+void check_file(const fs::path& path, const Json& entry) {
+  const auto file = MappedFile::open(path);
+  const auto size = file->bytes().size();
+  if (const auto expected = entry.at("bytes").as_int(); expected != static_cast<int64_t>(size))
+    fail("{}: expected {} bytes, found {}", path.string(), expected, size);
+  file->advise_sequential();
+  const auto expected = entry.at("xxh3_128").as_string(), found = xxh3_128(file->bytes());
+  if (expected != found)
+    fail("{}: damaged: expected digest {}, found {}", path.string(), expected, found);
+}
+
+}  // namespace
+
+FolderWriter::FolderWriter(const fs::path& target) : target_(plain(target)) {
   std::error_code code;
-  fs::create_directories(parent_of(final_), code);
-  temporary_ = temporary_beside(final_);
+  if (const auto status = fs::status(target_, code);
+      fs::exists(status) && !fs::is_directory(status))
+    fail("{}: a folder is to be written here, and a file stands in the way", target_.string());
+  fs::create_directories(target_.parent_path(), code);
+  temporary_ = temporary_beside(target_);
   if (!code) fs::create_directory(temporary_, code);
-  if (code) fail("{}: cannot be created: {}", final_.string(), code.message());
+  if (code) fail("{}: cannot be created: {}", target_.string(), code.message());
 }
 
 FolderWriter::~FolderWriter() {
@@ -63,42 +91,68 @@ FolderWriter::~FolderWriter() {
   if (!temporary_.empty()) fs::remove_all(temporary_, ignored);
 }
 
+void FolderWriter::keep_others(const std::function<bool(std::string_view name)>& stale) const {
+  or_fail(target_, [&] {
+    if (!fs::exists(target_)) return;
+    for (const auto& entry : fs::directory_iterator(target_)) {
+      const auto name = entry.path().filename();
+      if (fs::exists(temporary_ / name) || name == kManifest || (stale && stale(name.string())))
+        continue;
+      fs::copy(entry.path(), temporary_ / name,
+               fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+    }
+  });
+}
+
 void FolderWriter::commit() {
-  if (temporary_.empty()) fail("{}: is complete already", final_.string());
-  std::vector<fs::path> files, folders = {temporary_};
-  for (const auto& entry : fs::recursive_directory_iterator(temporary_))
-    (entry.is_directory() ? folders : files).push_back(entry.path());
-  std::sort(files.begin(), files.end());
-  auto listed = Json::object();
-  for (const auto& file : files) {
-    sync_file(file);
-    listed.set(file.lexically_relative(temporary_).string(),
-               Json::object({{"bytes", static_cast<uint64_t>(fs::file_size(file))},
-                             {"xxh3_128", file_xxh3_128(file)}}));
-  }
-  for (const auto& folder : folders) sync_folder(folder);
-  write_file(temporary_ / kManifest, Json::object({{"files", listed}}).dump(2) + "\n");
-  replace_folder(temporary_, final_);
+  if (temporary_.empty()) fail("{}: is complete already", target_.string());
+  or_fail(target_, [&] {
+    for (const auto& entry : fs::recursive_directory_iterator(temporary_)) {
+      if (entry.is_symlink()) continue;
+      entry.is_directory() ? sync_folder(entry.path()) : sync_file(entry.path());
+    }
+    sync_folder(temporary_);
+    replace_folder(temporary_, target_);
+  });
   temporary_.clear();
 }
 
-void check_folder(const fs::path& folder, bool digests) {
-  const auto manifest = folder / FolderWriter::kManifest;
-  const auto files = Json::read(manifest).get("files");
-  if (!files.is_object()) fail("{}: expected an object 'files'", manifest.string());
-  for (const auto& name : files.keys()) {
-    const auto path = folder / name;
+void write_manifest(const fs::path& folder) {
+  std::vector<fs::path> files;
+  or_fail(folder, [&] {
+    for (const auto& entry : fs::recursive_directory_iterator(folder))
+      if (!entry.is_directory()) files.push_back(entry.path());
+  });
+  std::ranges::sort(files);
+  auto listed = Json::object();
+  for (const auto& path : files) {
     const auto file = MappedFile::open(path);
-    const auto entry = files.at(name);
-    const auto size = entry.at("bytes").as_int();
-    if (static_cast<uint64_t>(size) != file->bytes().size())
-      fail("{}: {} bytes, but {} lists {}", path.string(), file->bytes().size(), manifest.string(),
-           size);
-    if (!digests) continue;
-    const auto found = xxh3_128(file->bytes()), expected = entry.at("xxh3_128").as_string();
-    if (found != expected)
-      fail("{}: is damaged: xxh3_128 {}, but {} lists {}", path.string(), found, manifest.string(),
-           expected);
+    file->advise_sequential();
+    listed.set(path.lexically_relative(folder).string(),
+               Json::object({{"bytes", static_cast<uint64_t>(file->bytes().size())},
+                             {"xxh3_128", xxh3_128(file->bytes())}}));
+  }
+  Json::object({{"version", kVersion}, {"files", listed}}).write(folder / kManifest);
+}
+
+std::vector<std::string> check_manifest(const fs::path& folder) {
+  const auto path = folder / kManifest;
+  if (!fs::exists(path))
+    fail("{}: manifest.json is missing, so the folder is not whole", folder.string());
+  const auto manifest = Json::read(path);
+  try {
+    if (const auto version = manifest.at("version").as_int(); version != kVersion)
+      fail("version {} is not known; expected {}", version, kVersion);
+    const auto files = manifest.at("files");
+    if (!files.is_object()) fail("files: expected an object, found {}", files.type_name());
+    const auto names = files.keys();
+    for (const auto& name : names) {
+      if (!inside(name)) fail("'{}' does not name a file in this folder", name);
+      check_file(folder / name, files.at(name));
+    }
+    return names;
+  } catch (const Error& error) {
+    fail("{}: {}", path.string(), error.what());
   }
 }
 

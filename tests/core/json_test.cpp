@@ -1,3 +1,5 @@
+#include <chrono>
+
 #include <gmock/gmock.h>
 
 #include <weft/core/json.hpp>
@@ -59,6 +61,40 @@ TEST(Json, ErrorsNameWhatWasFound) {
               ThrowsMessage<Error>(HasSubstr("x.json: not valid JSON")));
   EXPECT_THAT([&] { Json::parse(std::string(100, '['), "deep"); },
               ThrowsMessage<Error>(HasSubstr("deeper than 64")));
+}
+
+TEST(Json, AKeyThatStandsTwiceIsNamedWithItsByte) {
+  const auto parse = [](const char* text) { return [text] { Json::parse(text, "x.json"); }; };
+  EXPECT_THAT(parse(R"({"a": {"b": 1, "c": 2, "b": 3}})"),
+              ThrowsMessage<Error>("x.json: the key 'b' stands twice in one object, again at byte "
+                                   "23"));
+  // By what it says, not by how it is spelled.
+  EXPECT_THAT(parse(R"({"a\"b": 1, "a\u0022b": 2})"),
+              ThrowsMessage<Error>(HasSubstr("at byte 12")));
+  EXPECT_THAT(parse(R"({"\\": 1, "\\" : 2})"), ThrowsMessage<Error>(HasSubstr("at byte 10")));
+  EXPECT_NO_THROW(parse(R"([{"a": {"a": 1}}, {"a": 1}])")());
+  EXPECT_THAT(parse(R"({"a": 1, "a": })"), ThrowsMessage<Error>(HasSubstr("'a' stands twice")));
+}
+
+TEST(Json, ParsesManyMembersInLinearTime) {
+  constexpr int kMembers = 400'000;
+  std::string text = "{";
+  for (int i = 0; i < kMembers; ++i)
+    text += (i ? ",\"" : "\"") + std::to_string(i) + "\":" + std::to_string(i);
+  const auto start = std::chrono::steady_clock::now();
+  const auto json = Json::parse(text + "}");
+  // 0.2 s; looking through the members at each insertion took minutes.
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+  EXPECT_EQ(json.size(), static_cast<size_t>(kMembers));
+  EXPECT_EQ(json.keys().back(), std::to_string(kMembers - 1));
+}
+
+TEST(Json, EveryKindOfValueKeepsItsPlace) {
+  for (const auto* text : {"null", "-3", "18446744073709551615", "1.5", "\"x\"", "[]", "{}",
+                           "[[],{},[{}]]", R"({"a":{"b":[1,{"c":null}],"d":{}},"e":[true,false]})"})
+    EXPECT_EQ(Json::parse(text).dump(), text);
+  for (const auto* text : {"", "{", "[1,]", "1 2", "{\"a\":1}}", "1e999", "\"\xff\"", "\"a"})
+    EXPECT_THAT([&] { Json::parse(text, "x"); }, ThrowsMessage<Error>(HasSubstr("x: not valid")));
 }
 
 TEST(Options, RoundTripNestedOptionalAndEnumMembers) {

@@ -73,14 +73,12 @@ TEST(Digest, Sha256OfKnownTexts) {
             "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
-TEST(Digest, XxhashOfTheEmptyTextAndOfAFile) {
-  weft::test::TempFolder folder;
-  write_file(folder / "a", "abc");
+TEST(Digest, XxhashOfKnownTexts) {
   EXPECT_EQ(xxh3_128({}), "99aa06d3014798d86001c324468d497f");
-  EXPECT_EQ(file_xxh3_128(folder / "a"), xxh3_128(bytes_of("abc")));
+  EXPECT_EQ(xxh3_128(bytes_of("abc")), "06b05ab6733a618578af5f94892f3950");
 }
 
-TEST(Folder, AppearsWholeWithAManifestAndReplacesTheOldOne) {
+TEST(Folder, AppearsWholeAndReplacesTheOldOne) {
   weft::test::TempFolder folder;
   const auto target = folder / "step-1";
   for (const auto* text : {"old", "new"}) {
@@ -88,11 +86,13 @@ TEST(Folder, AppearsWholeWithAManifestAndReplacesTheOldOne) {
     fs::create_directory(writer.folder() / "sub");
     write_file(writer.folder() / "sub" / "a", text);
     write_file(writer.folder() / "b", "b");
+    write_manifest(writer.folder());
     writer.commit();
+    EXPECT_THAT([&] { writer.commit(); }, ThrowsMessage<Error>(HasSubstr("complete already")));
   }
   EXPECT_EQ(read_file(target / "sub" / "a"), "new");
   EXPECT_EQ(count_files(folder.path()), 1u);
-  check_folder(target);
+  EXPECT_THAT(check_manifest(target), testing::ElementsAre("b", "sub/a"));
 }
 
 TEST(Folder, LeavesTheOldOneWithoutCommit) {
@@ -108,24 +108,49 @@ TEST(Folder, LeavesTheOldOneWithoutCommit) {
   }
   EXPECT_EQ(read_file(folder / "x/a"), "old");
   EXPECT_EQ(count_files(folder.path()), 1u);
+  EXPECT_THAT([&] { FolderWriter writer(folder / "x/a"); },
+              ThrowsMessage<Error>(HasSubstr("a file stands in the way")));
 }
 
-TEST(Folder, CheckFindsDamageMissingFilesAndMissingManifests) {
+TEST(Folder, KeepsWhatIsThereButWhatIsStale) {
   weft::test::TempFolder folder;
-  FolderWriter writer(folder / "x");
-  write_file(writer.folder() / "a", "text");
+  fs::create_directories(folder / "x/sub");
+  for (const auto* name : {"a", "notes", "sub/c", "manifest.json", "model-2"})
+    write_file(folder / "x" / name, "old");
+  fs::create_symlink("notes", folder / "x/link");
+  FolderWriter writer((folder / "x").string() + "/");
+  write_file(writer.folder() / "a", "new");
+  writer.keep_others([](std::string_view name) { return name.starts_with("model"); });
   writer.commit();
-  write_file(folder / "x/a", "Text");
-  EXPECT_NO_THROW(check_folder(folder / "x", /*digests=*/false));
-  EXPECT_THAT([&] { check_folder(folder / "x"); },
-              ThrowsMessage<Error>(HasSubstr("x/a: is damaged")));
-  write_file(folder / "x/a", "tex");
-  EXPECT_THAT([&] { check_folder(folder / "x"); }, ThrowsMessage<Error>(HasSubstr("x/a: 3 bytes")));
-  fs::remove(folder / "x/a");
-  EXPECT_THAT([&] { check_folder(folder / "x"); }, ThrowsMessage<Error>(HasSubstr("x/a: cannot")));
-  fs::remove(folder / "x/manifest.json");
-  EXPECT_THAT([&] { check_folder(folder / "x"); },
-              ThrowsMessage<Error>(HasSubstr("manifest.json")));
+  EXPECT_EQ(read_file(folder / "x/a"), "new");
+  EXPECT_EQ(read_file(folder / "x/sub/c"), "old");
+  EXPECT_TRUE(fs::is_symlink(folder / "x/link"));
+  EXPECT_EQ(count_files(folder / "x"), 4u);
+  EXPECT_EQ(count_files(folder.path()), 1u);
+}
+
+TEST(Folder, CheckFindsDamageMissingFilesAndFalseManifests) {
+  weft::test::TempFolder folder;
+  const auto check = [&] { check_manifest(folder.path()); };
+  const auto manifest = folder / "manifest.json";
+  write_file(folder / "a", "text");
+  write_manifest(folder.path());
+  write_file(folder / "a", "Text");
+  EXPECT_THAT(check, ThrowsMessage<Error>(HasSubstr("a: damaged: expected digest")));
+  write_file(folder / "a", "tex");
+  EXPECT_THAT(check, ThrowsMessage<Error>(HasSubstr("a: expected 4 bytes, found 3")));
+  fs::remove(folder / "a");
+  EXPECT_THAT(check, ThrowsMessage<Error>(HasSubstr("a: cannot be opened")));
+  for (const auto* name : {"../x", "/x", "", "a/../../x", "sub/"}) {
+    write_file(manifest, R"({"version": 1, "files": {")" + std::string(name) + "\": {}}}");
+    EXPECT_THAT(check, ThrowsMessage<Error>(HasSubstr("does not name a file in this folder")));
+  }
+  write_file(manifest, R"({"version": 1, "files": []})");
+  EXPECT_THAT(check, ThrowsMessage<Error>(HasSubstr("files: expected an object, found array")));
+  write_file(manifest, R"({"version": 2, "files": {}})");
+  EXPECT_THAT(check, ThrowsMessage<Error>(HasSubstr("version 2 is not known; expected 1")));
+  fs::remove(manifest);
+  EXPECT_THAT(check, ThrowsMessage<Error>(HasSubstr("manifest.json is missing")));
 }
 
 }  // namespace file_test

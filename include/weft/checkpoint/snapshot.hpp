@@ -41,8 +41,6 @@ class WEFT_API Snapshots {
 
   /// All of them, whole or damaged, oldest first.
   std::vector<std::filesystem::path> list() const;
-  /// The newest whole one; nullopt where there is none. Reads every byte of it.
-  std::optional<std::filesystem::path> latest() const;
   /// Reads the newest whole one; nullopt where there is none.
   std::optional<Snapshot> load_latest() const;
   /// Checks every file against the manifest, then copies; tensors are on the CPU. Error names the

@@ -40,12 +40,12 @@ class WEFT_API Json {
   static Json object();
   static Json object(std::initializer_list<std::pair<std::string_view, Json>> members);
 
-  /// Parses UTF-8 text; nesting is limited to 64. `origin` (a file's name) stands in the error's
-  /// message.
+  /// Parses UTF-8 text; nesting is limited to 64, and no key may stand twice in one object.
+  /// `origin` (a file's name) stands in the error's message.
   static Json parse(std::string_view text, std::string_view origin = "JSON text");
   /// Reads a file of at most `max_bytes`.
   static Json read(const std::filesystem::path& path, uint64_t max_bytes = 100'000'000);
-  /// Writes through a temporary file, so that the file is whole or absent. indent < 0: one line.
+  /// As io::write_file: whole or absent, and on the disk when this returns. indent < 0: one line.
   void write(const std::filesystem::path& path, int indent = 2) const;
   std::string dump(int indent = -1) const;
 

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <filesystem>
 #include <span>
 #include <string>
 
@@ -14,7 +13,5 @@ WEFT_API std::string sha256(std::span<const std::byte> bytes);
 
 /// XXH3 of 128 bits as 32 hexadecimal digits: finds damage, proves nothing against an adversary.
 WEFT_API std::string xxh3_128(std::span<const std::byte> bytes);
-/// The same of a file's bytes.
-WEFT_API std::string file_xxh3_128(const std::filesystem::path& path);
 
 }  // namespace weft::io

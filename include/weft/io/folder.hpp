@@ -1,47 +1,52 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <weft/core/export.hpp>
 
 namespace weft::io {
 
-/// Renames the folder `temporary` to `final_path` and syncs the parent. A folder that is there
-/// already is exchanged for it in one step and then removed (two renames on file systems that
-/// cannot exchange).
-WEFT_API void replace_folder(const std::filesystem::path& temporary,
-                             const std::filesystem::path& final_path);
-
 /// A folder that appears whole or not at all, for checkpoints and models:
 ///
 ///     FolderWriter writer("runs/x/checkpoints/step-100");
 ///     write_safetensors(writer.folder() / "model.safetensors", tensors);
+///     write_manifest(writer.folder());
 ///     writer.commit();
 ///
-/// Files go to a temporary folder beside the target. commit() syncs each of them, writes
-/// manifest.json last, renames, and syncs the parent. Without commit() nothing remains.
+/// Files go to a temporary folder beside the target, of a name by temporary_beside(). commit()
+/// syncs each of them, renames, and syncs the parent. Without commit() nothing remains, and a
+/// folder that was there stays as it was.
 class WEFT_API FolderWriter {
  public:
-  explicit FolderWriter(std::filesystem::path final_path);
+  /// Creates the folders above. Error names the target and the cause, or the file in its place.
+  explicit FolderWriter(const std::filesystem::path& target);
   FolderWriter(const FolderWriter&) = delete;
   FolderWriter& operator=(const FolderWriter&) = delete;
   ~FolderWriter();
 
   /// Where to write; exists.
   const std::filesystem::path& folder() const { return temporary_; }
+  /// Copies from the folder that is there what was not written anew, except the names for which
+  /// `stale` holds and its manifest, which would no longer be true.
+  void keep_others(const std::function<bool(std::string_view name)>& stale = {}) const;
+  /// A folder that is there is exchanged for the new one in one step and then removed (two renames
+  /// on file systems that cannot exchange).
   void commit();
 
-  static constexpr std::string_view kManifest = "manifest.json";
-
  private:
-  std::filesystem::path final_, temporary_;
+  std::filesystem::path target_, temporary_;
 };
 
-/// Compares a folder with its manifest: every listed file is there with its size and, if `digests`,
-/// its XXH3 digest. Error names the first file that differs, or the missing manifest. Files that
-/// are not listed are left alone.
-WEFT_API void check_folder(const std::filesystem::path& folder, bool digests = true);
+/// Writes manifest.json: size and XXH3 digest of every file in `folder` and in the folders below.
+WEFT_API void write_manifest(const std::filesystem::path& folder);
+
+/// Compares a folder with its manifest and returns the names of the files that it lists. Error
+/// names the manifest and the first file that differs, with what was expected and what was found.
+/// Files that are not listed are left alone.
+WEFT_API std::vector<std::string> check_manifest(const std::filesystem::path& folder);
 
 }  // namespace weft::io
