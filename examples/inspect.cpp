@@ -177,7 +177,7 @@ void show_model(const std::string& folder, const Options& options) {
 
 void show_shards(const std::string& pattern, const Options& options) {
   weft::data::SampleStream stream(
-      {.shards = pattern, .needs_image = false, .needs_caption = false});
+      {.shards = pattern, .needs_image = false, .needs_caption = false, .may_be_empty = true});
   std::map<std::string, std::pair<int64_t, int64_t>> fields;  // extension -> samples, bytes
   std::map<std::string, int64_t> shards;
   weft::data::BadData bad;

@@ -67,7 +67,7 @@ struct ImageTextLoader::Impl {
       : options((check(o), o)),
         transform(std::move(t)),
         equal_rows(o.equal_rows || o.world > 1),
-        shards(o.shards, true, true, bad),
+        shards(o.shards, {}, bad),
         cursor(shards, {o.shuffle, o.shuffle_buffer, o.seed, o.epochs}),
         step(o.batch_size * o.world),
         row_bytes(3 * o.transform.size * o.transform.size),

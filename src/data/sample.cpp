@@ -1,6 +1,7 @@
 #include <weft/data/sample.hpp>
 
 #include "core/fail.hpp"
+#include "tokenizers/unicode.hpp"
 
 namespace weft::data {
 namespace {
@@ -63,8 +64,11 @@ std::vector<std::string> captions(const Sample& sample) {
   if (json != sample.fields.end()) found = captions_of_json(sample, json->second);
   for (const auto& text : found)
     if (auto caption = trimmed(text); !caption.empty()) out.push_back(std::move(caption));
-  if (out.empty() && txt != sample.fields.end())
+  if (out.empty() && txt != sample.fields.end()) {
+    if (const auto valid = tokenizers::valid_utf8_prefix(txt->second); valid < txt->second.size())
+      bad(sample, BadCause::bad_caption, fmt::format("the txt is not UTF-8 at byte {}", valid));
     if (auto caption = trimmed(txt->second); !caption.empty()) out.push_back(std::move(caption));
+  }
   if (out.empty()) bad(sample, BadCause::missing_caption, "has no caption in a txt or json");
   return out;
 }

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <utility>
 
+#include <weft/io/digest.hpp>
 #include <weft/io/paths.hpp>
 #include <weft/io/tar.hpp>
 
@@ -30,12 +32,6 @@ std::optional<std::pair<std::string, std::string>> split_name(const std::string&
 bool is_image(const std::string& e) { return e == "jpg" || e == "jpeg" || e == "png"; }
 bool is_caption(const std::string& e) { return e == "txt" || e == "json"; }
 
-/// FNV-1a, 64 bits.
-void mix(uint64_t& hash, const void* data, size_t size) {
-  const auto* bytes = static_cast<const unsigned char*>(data);
-  for (size_t i = 0; i < size; ++i) hash = (hash ^ bytes[i]) * 0x100000001b3ull;
-}
-
 }  // namespace
 
 /// The members of one key while its shard is scanned.
@@ -46,9 +42,9 @@ struct ShardSet::Found {
   bool image = false, caption = false;
 };
 
-ShardSet::ShardSet(const std::string& pattern, bool needs_image, bool needs_caption, BadData& bad) {
+ShardSet::ShardSet(const std::string& pattern, const SampleNeeds& needs, BadData& bad) {
   if (pattern.empty()) fail("shards: expected a pattern such as 'train-{{000000..000006}}.tar'");
-  uint64_t hash = 0xcbf29ce484222325ull;
+  std::string places;  // names and offsets
   for (const auto& path : io::expand_paths(pattern)) {
     if (!std::filesystem::exists(path)) {
       bad.add(BadCause::missing_shard, path, 0, path + ": the shard is not there");
@@ -56,20 +52,20 @@ ShardSet::ShardSet(const std::string& pattern, bool needs_image, bool needs_capt
     }
     shards_.push_back({.path = path, .file = io::MappedFile::open(path), .samples = {}});
     auto& shard = shards_.back();
-    scan(shard, needs_image, needs_caption, bad);
+    scan(shard, needs, bad);
     size_ += static_cast<int64_t>(shard.samples.size());
-    const auto name = std::filesystem::path(path).filename().string();
-    mix(hash, name.data(), name.size());
-    for (const auto& place : shard.samples) mix(hash, &place.offset, sizeof(place.offset));
+    places += std::filesystem::path(path).filename().string();
+    for (const auto& place : shard.samples) places += fmt::format("\n{}", place.offset);
+    places += '\n';
   }
-  if (size_ == 0)
+  fingerprint_ = io::xxh3_128(std::as_bytes(std::span(places)));
+  if (size_ == 0 && !needs.may_be_empty)
     fail(ErrorKind::bad_data, "{}: expected samples{}{}, found none in {} shard(s): {}", pattern,
-         needs_image ? " with a jpg, jpeg or png" : "", needs_caption ? " and a txt or json" : "",
+         needs.image ? " with a jpg, jpeg or png" : "", needs.caption ? " and a txt or json" : "",
          shards_.size(), bad.summary());
-  fingerprint_ = fmt::format("{:016x}", hash);
 }
 
-void ShardSet::scan(Shard& shard, bool needs_image, bool needs_caption, BadData& bad) {
+void ShardSet::scan(Shard& shard, const SampleNeeds& needs, BadData& bad) {
   const auto bytes = shard.file->bytes();
   if (bytes.size() >= 2 && bytes[0] == std::byte{0x1f} && bytes[1] == std::byte{0x8b})
     fail(
@@ -85,15 +81,24 @@ void ShardSet::scan(Shard& shard, bool needs_image, bool needs_caption, BadData&
               fmt::format("{}: sample '{}' at byte {}: {}", shard.path, current->key,
                           current->offset, what));
     };
-    if (needs_image && !current->image) {
+    if (needs.image && !current->image) {
       report(BadCause::missing_image, "has no jpg, jpeg or png");
-    } else if (needs_caption && !current->caption) {
+    } else if (needs.caption && !current->caption) {
       report(BadCause::missing_caption, "has no txt or json");
     } else {
       shard.samples.push_back({current->offset, current->members});
     }
     current.reset();
   };
+  const auto empty = [&] {
+    const auto message = fmt::format(
+        "{}: expected samples (KEY.jpg, KEY.txt ...), found an empty "
+        "shard; leave it out of the pattern or write it anew",
+        shard.path);
+    if (!needs.may_be_empty) throw Error(message);
+    bad.add(BadCause::empty_shard, shard.path, 0, message);
+  };
+  if (bytes.empty()) return empty();
   try {
     io::TarReader reader(bytes, shard.path);
     while (const auto member = reader.next()) {
@@ -111,15 +116,10 @@ void ShardSet::scan(Shard& shard, bool needs_image, bool needs_caption, BadData&
     }
     finish();
   } catch (const Error& error) {
-    if (bytes.empty()) throw;
     bad.add(BadCause::cut_shard, shard.path, UINT64_MAX >> 1, error.what());
     return;
   }
-  if (!any)
-    fail(
-        "{}: expected samples (KEY.jpg, KEY.txt ...), found an empty "
-        "shard; leave it out of the pattern or write it anew",
-        shard.path);
+  if (!any) empty();
 }
 
 std::vector<uint32_t> ShardSet::sizes() const {

@@ -15,11 +15,17 @@ struct SampleRef {
   uint32_t sample = 0;
 };
 
+/// What samples must have, or else they are damaged, and whether there must be any.
+struct SampleNeeds {
+  bool image = true, caption = true;
+  bool may_be_empty = false;  ///< an empty shard is damage, not an error
+};
+
 /// The shards of a pattern, each read once from front to end to learn where its samples start.
 class ShardSet {
  public:
   /// Adds what is damaged to `bad`. Errors as SampleStream.
-  ShardSet(const std::string& pattern, bool needs_image, bool needs_caption, BadData& bad);
+  ShardSet(const std::string& pattern, const SampleNeeds& needs, BadData& bad);
 
   int64_t size() const { return size_; }
   std::vector<uint32_t> sizes() const;  ///< samples of each shard
@@ -42,7 +48,7 @@ class ShardSet {
     std::vector<Place> samples;
   };
   struct Found;
-  void scan(Shard& shard, bool needs_image, bool needs_caption, BadData& bad);
+  void scan(Shard& shard, const SampleNeeds& needs, BadData& bad);
 
   std::vector<Shard> shards_;
   int64_t size_ = 0;

@@ -8,7 +8,7 @@ namespace weft::data {
 struct SampleStream::Impl {
   explicit Impl(const SampleStreamOptions& o)
       : options(o),
-        shards(o.shards, o.needs_image, o.needs_caption, bad),
+        shards(o.shards, {o.needs_image, o.needs_caption, o.may_be_empty}, bad),
         cursor(shards, {o.shuffle, o.shuffle_buffer, o.seed, o.epochs}) {}
 
   SampleStreamOptions options;

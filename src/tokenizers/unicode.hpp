@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include <weft/core/export.hpp>
+
 namespace weft::tokenizers {
 
 /// Code point at text[at], which must be valid UTF-8; `at` moves behind it.
@@ -26,7 +28,7 @@ void append_utf8(char32_t code_point, std::string& out);
 bool is_ascii(std::string_view text);
 
 /// Length of the longest prefix of valid UTF-8.
-size_t valid_utf8_prefix(std::string_view text);
+WEFT_API size_t valid_utf8_prefix(std::string_view text);
 
 /// Length of the sequence at the start of `text`, which is invalid there: the maximal part of a
 /// well-formed sequence, at least 1 (Unicode's practice for U+FFFD, and Rust's from_utf8_lossy).

@@ -1,29 +1,25 @@
+#include <algorithm>
+#include <map>
+#include <numeric>
 #include <random>
 #include <set>
-
-#include <gmock/gmock.h>
 
 #include <torch/types.h>
 
 #include <weft/data/image_text.hpp>
 
 #include "data/test_shards.hpp"
+#include "support/gmock.hpp"
 
 namespace image_text_test {
 
-using testing::AllOf;
-using testing::HasSubstr;
-using testing::ThrowsMessage;
+using namespace weft::test;
 using weft::Error;
 using weft::ErrorKind;
 using weft::data::BadCause;
 using weft::data::ImageTextBatch;
 using weft::data::ImageTextLoader;
 using weft::data::ImageTextLoaderOptions;
-using weft::test::sample_of;
-using weft::test::TempFolder;
-using weft::test::write_shard;
-using weft::test::write_shards;
 
 static ImageTextLoaderOptions options_of(const std::string& shards, int64_t batch_size,
                                          int64_t workers = 2) {
@@ -197,6 +193,100 @@ TEST(ImageTextLoader, CountsWhatIsDamagedAndGoesOn) {
   }
   for (const auto* key : {"k00037", "k00137", "k00237", "k00150", "k00250"})
     EXPECT_EQ(good_keys.count(key), 0);
+}
+
+/// One of the ten ways in which samples of the field are broken, and what it counts as.
+static BadCause damage(weft::test::TestSample& sample, size_t way) {
+  auto& fields = sample.fields;
+  const auto png = fields["png"];
+  const auto jpeg =
+      weft::io::encode_jpeg(weft::io::decode_image(std::as_bytes(std::span(png)), sample.key));
+  switch (way) {
+    case 0:  // cut on its way
+      fields.erase("png");
+      fields["jpg"] = jpeg.substr(0, jpeg.size() - 30);
+      return BadCause::decode_error;
+    case 1:  // a page in the place of the picture
+      fields.erase("png");
+      fields["jpg"] = "<!DOCTYPE html><html><body>404</body></html>";
+      return BadCause::decode_error;
+    case 2:
+      fields["png"] = "";
+      return BadCause::decode_error;
+    case 3:  // a bit of the pixels has turned
+      fields["png"][png.size() - 20] ^= 4;
+      return BadCause::decode_error;
+    case 4:
+      fields.erase("png");
+      return BadCause::missing_image;
+    case 5:
+      fields.erase("txt");
+      return BadCause::missing_caption;
+    case 6:
+      fields["txt"] = " \n";
+      return BadCause::missing_caption;
+    case 7:  // Latin-1
+      fields["txt"] = "un caf\xe9";
+      return BadCause::bad_caption;
+    case 8:
+      fields["json"] = "{\"caption\": \"a d";
+      return BadCause::bad_caption;
+    default:
+      fields["json"] = R"({"caption": 3})";
+      return BadCause::bad_caption;
+  }
+}
+
+TEST(ImageTextLoader, OnePercentOfDamageAndACutShardAreCountedExactly) {
+  const TempFolder folder;
+  std::vector<int64_t> order(2000);
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::shuffle(order, std::mt19937(5));
+  std::map<int64_t, size_t> ways;  // number of the sample -> way
+  for (size_t i = 0; i < 20; ++i) ways[order[i]] = i % 10;
+
+  std::map<BadCause, int64_t> causes;
+  std::map<std::string, int64_t> by_shard;
+  std::multiset<std::string> expected;
+  for (int64_t shard = 0; shard < 20; ++shard) {
+    const auto path = folder / ("s-" + std::to_string(shard) + ".tar");
+    std::vector<weft::test::TestSample> samples;
+    for (int64_t i = 100 * shard; i < 100 * (shard + 1); ++i) {
+      samples.push_back(sample_of(i));
+      if (const auto way = ways.find(i); way != ways.end()) {
+        ++causes[damage(samples.back(), way->second)];
+        ++by_shard[path];
+      } else {
+        expected.insert(samples.back().key);
+      }
+    }
+    write_shard(path, samples);
+  }
+  // The cut stands in the caption of the shard's sample 50.
+  std::vector<weft::test::TestSample> samples;
+  for (int64_t i = 2000; i < 2100; ++i) samples.push_back(sample_of(i));
+  write_shard(folder / "s-20.tar", samples);
+  constexpr uintmax_t kSampleBytes = 2048;  // two members of 512 bytes and their headers
+  std::filesystem::resize_file(folder / "s-20.tar", 50 * kSampleBytes + 1300);
+  for (size_t i = 0; i < 50; ++i) expected.insert(samples[i].key);
+  ++causes[BadCause::cut_shard];
+  ++by_shard[folder / "s-20.tar"];
+
+  for (const int64_t workers : {0, 2}) {
+    auto options = options_of(folder / "s-{0..20}.tar", 64, workers);
+    options.drop_last = false;
+    ImageTextLoader loader(options);
+    std::multiset<std::string> arrived;
+    for (const auto& batch : batches_of(loader)) {
+      expect_whole(batch);
+      arrived.insert(batch.keys.begin(), batch.keys.end());
+    }
+    EXPECT_EQ(arrived, expected);
+    const auto& bad = loader.bad();
+    EXPECT_EQ(bad.total(), 21);
+    for (const auto& [cause, count] : causes) EXPECT_EQ(bad.count(cause), count) << bad.summary();
+    for (const auto& [shard, count] : by_shard) EXPECT_EQ(bad.count(shard), count) << shard;
+  }
 }
 
 TEST(ImageTextLoader, RanksKeepEqualRowsInSpiteOfDamage) {

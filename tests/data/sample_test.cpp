@@ -1,10 +1,11 @@
-#include <gmock/gmock.h>
 
 #include <weft/data/sample.hpp>
 
+#include "support/gmock.hpp"
+
 namespace sample_test {
 
-using testing::ElementsAre;
+using namespace weft::test;
 using weft::data::BadCause;
 using weft::data::BadSample;
 using weft::data::Sample;
@@ -43,6 +44,10 @@ TEST(Captions, SayWhyThereAreNone) {
   EXPECT_EQ(cause_of({{"json", R"({"captions": [1]})"}}), BadCause::bad_caption);
   EXPECT_EQ(cause_of({{"json", R"({"captions": {"en": "a"}})"}}), BadCause::bad_caption);
   EXPECT_EQ(cause_of({{"json", R"({"captions": ["a)"}}), BadCause::bad_caption);
+  EXPECT_EQ(cause_of({{"json", R"({"captions": ["a"], "captions": ["b"]})"}}),
+            BadCause::bad_caption);
+  EXPECT_EQ(cause_of({{"json", "{\"captions\": [\"\xe4\"]}"}}), BadCause::bad_caption);
+  EXPECT_EQ(cause_of({{"txt", "a caf\xe9"}}), BadCause::bad_caption);
 }
 
 TEST(ImageBytes, AreThoseOfAnyImageField) {

@@ -1,22 +1,15 @@
 #include <set>
 
-#include <gmock/gmock.h>
-
 #include <weft/data/stream.hpp>
 
 #include "data/test_shards.hpp"
+#include "support/gmock.hpp"
 
 namespace stream_test {
 
-using testing::AllOf;
-using testing::HasSubstr;
-using testing::ThrowsMessage;
+using namespace weft::test;
 using weft::data::BadCause;
 using weft::data::SampleStream;
-using weft::test::sample_of;
-using weft::test::TempFolder;
-using weft::test::write_shard;
-using weft::test::write_shards;
 
 static std::vector<std::string> keys_of(SampleStream& stream, int64_t most = 1'000'000) {
   std::vector<std::string> out;
@@ -159,6 +152,10 @@ TEST(SampleStream, RefusesWhatCannotBeRead) {
               ThrowsMessage<weft::Error>(AllOf(HasSubstr("empty.tar"), HasSubstr("empty shard"))));
   weft::io::write_file(folder / "zero.tar", "");
   EXPECT_THAT(open(folder / "zero.tar"), ThrowsMessage<weft::Error>(HasSubstr("zero.tar")));
+  SampleStream empty({.shards = folder / "{empty,zero}.tar", .may_be_empty = true});
+  EXPECT_EQ(empty.size(), 0);
+  EXPECT_FALSE(empty.next());
+  EXPECT_EQ(empty.bad().count(BadCause::empty_shard), 2);
   weft::io::write_file(folder / "packed.tar", "\x1f\x8b\x08");
   EXPECT_THAT(open(folder / "packed.tar"), ThrowsMessage<weft::Error>(HasSubstr("found gzip")));
   weft::io::write_file(folder / "text.tar", std::string(4096, 'x'));

@@ -149,6 +149,18 @@ class Programs(unittest.TestCase):
         done = run("clip_train", "--train", heavy / "train-*.tar", *TINY, "--epochs", 1, "--out", self.work / "heavy_run", status=5)
         self.assertIn("train-000000.tar", done.stderr)
 
+    def test_an_empty_shard_is_reported_by_inspect_and_refused_by_training(self):
+        tarfile.open(self.work / "empty.tar", "w").close()
+        (self.work / "zero.tar").touch()
+        shards = "::".join(map(str, (self.work / "empty.tar", self.data / "val-000000.tar", self.work / "zero.tar")))
+        seen = last(run("inspect", "shards", shards, "--json"))
+        self.assertEqual((seen["samples"], seen["bad"]["by_cause"]), (100, {"empty_shard": 2}))
+        self.assertEqual(set(seen["bad"]["by_shard"]), {str(self.work / "empty.tar"), str(self.work / "zero.tar")})
+        for name in ("empty.tar", "zero.tar"):
+            done = run("clip_train", "--train", self.work / name, *TINY, "--out", self.work / "none", status=3)
+            self.assertIn(f"{name}: expected samples", done.stderr)
+            self.assertIn("found an empty shard", done.stderr)
+
     def test_a_killed_run_resumes_to_the_same_bytes(self):
         arguments = ["clip_train", "--train", self.train, *TINY, "--epochs", 6, "--save-every", 3, "--seed", 7, "--out"]
         calm, killed = self.work / "calm", self.work / "killed"

@@ -3,17 +3,14 @@
 #include <fstream>
 #include <sstream>
 
-#include <gmock/gmock.h>
-
-#include <weft/core/error.hpp>
 #include <weft/report/html.hpp>
 #include <weft/report/svg_plot.hpp>
 
+#include "support/gmock.hpp"
+
 namespace html_test {
 
-using testing::HasSubstr;
-using testing::Not;
-using testing::ThrowsMessage;
+using namespace weft::test;
 
 TEST(DataUri, FollowsRfc4648) {
   using weft::report::data_uri;

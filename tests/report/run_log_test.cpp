@@ -3,21 +3,18 @@
 #include <thread>
 
 #include <fcntl.h>
-#include <gmock/gmock.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <weft/core/error.hpp>
 #include <weft/io/file.hpp>
 #include <weft/report/run_log.hpp>
 
+#include "support/gmock.hpp"
 #include "support/python.hpp"
-#include "support/temp_folder.hpp"
 
 namespace run_log_test {
 
-using testing::HasSubstr;
-using testing::ThrowsMessage;
+using namespace weft::test;
 using weft::Json;
 using weft::report::Console;
 using weft::report::read_metrics;
@@ -44,7 +41,7 @@ StepMetrics make_step(int64_t step) {
 }
 
 struct RunLogTest : testing::Test {
-  weft::test::TempFolder folder;
+  TempFolder folder;
   OpenFile console{folder / "console"};
   weft::report::RunLogOptions options{.console = console.value, .console_every = 0.05};
   std::string text() const { return weft::io::read_file(folder / "console"); }
@@ -204,7 +201,7 @@ TEST(ConsoleOnATerminal, RedrawsOneLineAndColoursWarnings) {
 }
 
 TEST(Progress, CountsRateAndTimeLeft) {
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   const OpenFile file(folder / "log");
   Console console(file.value, 0.0);
   weft::report::Progress progress(console, "features", 100, "images");

@@ -1,7 +1,5 @@
 #include <map>
 
-#include <gmock/gmock.h>
-
 #include <torch/types.h>
 #include <torch/utils.h>
 
@@ -11,10 +9,11 @@
 #include <weft/tokenizers/bpe_trainer.hpp>
 #include <weft/train/contrastive.hpp>
 
+#include "support/gmock.hpp"
+
 namespace contrastive_test {
 
-using testing::HasSubstr;
-using testing::ThrowsMessage;
+using namespace weft::test;
 using weft::Json;
 
 TEST(DrawCaption, IsUniformAndDependsOnEveryPart) {

@@ -1,21 +1,16 @@
 #include <cmath>
 #include <fstream>
 
-#include <gmock/gmock.h>
-
 #include <torch/torch.h>
 
-#include <weft/core/error.hpp>
 #include <weft/train/optimizer.hpp>
 
+#include "support/gmock.hpp"
 #include "support/python.hpp"
-#include "support/temp_folder.hpp"
 
 namespace optimizer_test {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::ThrowsMessage;
+using namespace weft::test;
 using weft::train::AdamW;
 using weft::train::AdamWOptions;
 using weft::train::NamedTensors;
@@ -123,7 +118,7 @@ INSTANTIATE_TEST_SUITE_P(, AdamWKernels, testing::Bool(),
 
 TEST(AdamW, EqualsPyTorchsOwn) {
   WEFT_NEEDS_PYTHON();
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   auto parameters = make_parameters();
   std::vector<torch::Tensor> start, steps;
   for (const auto& [name, parameter] : parameters)

@@ -1,14 +1,13 @@
 #include <cmath>
 #include <numbers>
 
-#include <gmock/gmock.h>
-
 #include <weft/train/schedule.hpp>
+
+#include "support/gmock.hpp"
 
 namespace schedule_test {
 
-using testing::HasSubstr;
-using testing::ThrowsMessage;
+using namespace weft::test;
 using weft::train::learning_rate;
 using weft::train::Schedule;
 

@@ -5,21 +5,18 @@
 #include <thread>
 
 #include <fcntl.h>
-#include <gmock/gmock.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <torch/torch.h>
 
-#include <weft/core/error.hpp>
 #include <weft/train/trainer.hpp>
 
-#include "support/temp_folder.hpp"
+#include "support/gmock.hpp"
 
 namespace trainer_test {
 
-using testing::HasSubstr;
-using testing::ThrowsMessage;
+using namespace weft::test;
 using weft::Json;
 using weft::report::read_metrics;
 using weft::report::RunLog;
@@ -141,7 +138,7 @@ double mean_loss(const std::vector<weft::report::StepMetrics>& lines, size_t fir
 
 TEST(Trainer, RunsTheScheduleAndWritesALineAStep) {
   const OneThread one_thread;
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   auto net = make_net();
   Toy task(net);
   Quiet log(folder / "run");
@@ -166,7 +163,7 @@ TEST(Trainer, RunsTheScheduleAndWritesALineAStep) {
 }
 
 TEST(Trainer, ResumesBitForBit) {
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   const auto whole = run(folder / "whole", toy_options());
   auto options = toy_options();
   options.max_steps = 17;  // in the middle of an epoch
@@ -179,7 +176,7 @@ TEST(Trainer, ResumesBitForBit) {
 }
 
 TEST(Trainer, ResumesBitForBitWithAccumulationAndBf16) {
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   auto options = toy_options();
   options.accum_freq = 3;
   options.precision = weft::nn::Precision::bf16;
@@ -195,7 +192,7 @@ TEST(Trainer, ResumesBitForBitWithAccumulationAndBf16) {
 }
 
 TEST(Trainer, ResumesFromANamedSnapshotAndDropsWhatCameLater) {
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   auto options = toy_options();
   options.keep = 10;
   const auto whole = run(folder / "run", options);
@@ -212,14 +209,14 @@ TEST(Trainer, ResumesFromANamedSnapshotAndDropsWhatCameLater) {
 }
 
 TEST(Trainer, StartsAnewWhereThereIsNothingToResume) {
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   auto options = toy_options();
   options.resume = "latest";
   expect_same(run(folder / "a", toy_options()), run(folder / "b", options));
 }
 
 TEST(Trainer, WillNotMixTwoRuns) {
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   run(folder / "run", toy_options());
   EXPECT_THAT([&] { run(folder / "run", toy_options()); },
               ThrowsMessage<weft::Error>(
@@ -237,7 +234,7 @@ TEST(Trainer, AveragesAccumulatedGradients) {
       return {.loss = net->forward(torch::randn({4, 3}, generator)).square().mean(), .samples = 4};
     }
   };
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   std::vector<torch::Tensor> weights;
   for (const int64_t accum : {1, 3}) {
     torch::manual_seed(1);
@@ -269,7 +266,7 @@ TEST(Trainer, AveragesAStepThatTheDataCutsShort) {
 
 TEST(Trainer, ComputesUnderAutocastAndKeepsWeightsInFp32) {
   const OneThread one_thread;
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   for (const auto precision : {weft::nn::Precision::fp32, weft::nn::Precision::bf16}) {
     const bool bf16 = precision == weft::nn::Precision::bf16;
     auto net = make_net();
@@ -286,7 +283,7 @@ TEST(Trainer, ComputesUnderAutocastAndKeepsWeightsInFp32) {
 }
 
 TEST(Trainer, SkipsStepsThatAreNotFinite) {
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   const auto result = run(folder / "run", toy_options(), [](Toy& task) {
     task.bad_from = 5;
     task.bad_to = 8;
@@ -300,7 +297,7 @@ TEST(Trainer, SkipsStepsThatAreNotFinite) {
 }
 
 TEST(Trainer, StopsAfterTenBadStepsInARowAndNamesTheTensor) {
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   try {
     run(folder / "run", toy_options(), [](Toy& task) {
       task.before_loss = [&task] {
@@ -319,7 +316,7 @@ TEST(Trainer, StopsAfterTenBadStepsInARowAndNamesTheTensor) {
 }
 
 TEST(Trainer, NamesTheFirstBadGradient) {
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   struct Root : weft::train::Task {
     torch::nn::Linear net{nullptr};
     StepResult step() override {
@@ -334,14 +331,14 @@ TEST(Trainer, NamesTheFirstBadGradient) {
 }
 
 TEST(Trainer, EndsWhereTheDataEnds) {
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   const auto result = run(folder / "run", toy_options(), [](Toy& task) { task.end = 12; });
   EXPECT_EQ(result.summary.steps, 12);
   EXPECT_EQ(result.summary.snapshot.filename(), "step-00000012");
 }
 
 TEST(Trainer, ListsWeightsThatDoNotFitTheSnapshot) {
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   run(folder / "run", toy_options());
   torch::nn::Sequential net(torch::nn::Linear(8, 16), torch::nn::BatchNorm1d(32), torch::nn::ReLU(),
                             torch::nn::Linear(32, 1));
@@ -356,7 +353,7 @@ TEST(Trainer, ListsWeightsThatDoNotFitTheSnapshot) {
 }
 
 TEST(Trainer, RefusesOptionsOutOfRange) {
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   auto options = toy_options();
   options.accum_freq = 0;
   EXPECT_THAT([&] { run(folder / "run", options); },
@@ -425,7 +422,7 @@ void pause(int milliseconds) {
 TEST(TrainerSignals, SaveAfterTheStepAndExitByTheirNumber) {
   for (const auto& [signal, status] :
        {std::pair(SIGTERM, 143), std::pair(SIGINT, 130), std::pair(SIGUSR1, 138)}) {
-    const weft::test::TempFolder folder;
+    const TempFolder folder;
     EXPECT_EQ(in_child("long", folder.path(),
                        [signal = signal](pid_t pid) {
                          pause(30);
@@ -442,7 +439,7 @@ TEST(TrainerSignals, SaveAfterTheStepAndExitByTheirNumber) {
 }
 
 TEST(TrainerSignals, ASecondOneEndsTheProcessAtOnce) {
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_EQ(in_child("stuck", folder.path(),
                      [](pid_t pid) {
@@ -456,7 +453,7 @@ TEST(TrainerSignals, ASecondOneEndsTheProcessAtOnce) {
 }
 
 TEST(TrainerSignals, ARunKilledAnywhereEndsAsAnUndisturbedOne) {
-  const weft::test::TempFolder folder;
+  const TempFolder folder;
   std::mt19937 random(5);
   int kills = 0;
   for (int i = 0; i < 5; ++i)

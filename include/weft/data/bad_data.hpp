@@ -18,9 +18,10 @@ enum class BadCause {
                     ///< sample that it stands in. Counts once
   missing_image,    ///< no jpg, jpeg or png
   missing_caption,  ///< no txt or json, or none with words
-  bad_caption,      ///< JSON that cannot be parsed or holds something else
+  bad_caption,      ///< not UTF-8, or JSON that cannot be parsed or holds something else
   decode_error,     ///< the image is damaged
   read_error,       ///< the archive no longer holds what it held at the start
+  empty_shard,      ///< not one sample; an error unless SampleStreamOptions::may_be_empty
 };
 
 /// Damage by cause and shard. A sample that is met again in the next epoch is counted once.
@@ -57,4 +58,4 @@ class WEFT_API BadData {
 template <>
 inline constexpr std::string_view weft::enum_names<weft::data::BadCause>[] = {
     "missing_shard", "cut_shard",    "missing_image", "missing_caption",
-    "bad_caption",   "decode_error", "read_error"};
+    "bad_caption",   "decode_error", "read_error",    "empty_shard"};

@@ -35,8 +35,8 @@ WEFT_API const std::string& image_bytes(const Sample& sample);
 
 /// The captions, at least one, without white space at their ends: `json` with "captions" or
 /// "caption" (a string or an array of strings), else `txt`, which is one caption. Empty ones are
-/// left out. BadSample: missing_caption where nothing remains, bad_caption where the JSON is
-/// damaged or holds something else.
+/// left out. BadSample: missing_caption where nothing remains, bad_caption where the text is not
+/// UTF-8 or the JSON is damaged or holds something else.
 WEFT_API std::vector<std::string> captions(const Sample& sample);
 
 }  // namespace weft::data

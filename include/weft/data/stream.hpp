@@ -19,6 +19,7 @@ struct SampleStreamOptions {
   int64_t epochs = 1;         ///< 0 = without end
   bool needs_image = true;    ///< samples without one are damaged
   bool needs_caption = true;  ///< samples without a txt or json are damaged
+  bool may_be_empty = false;  ///< empty shards are counted as damage, and none need hold a sample
   template <class Self, class V>
   static void visit(Self& o, V&& v) {
     v("shards", o.shards, "WebDataset shards: braces, wildcards, patterns joined by '::'");
@@ -28,6 +29,7 @@ struct SampleStreamOptions {
     v("epochs", o.epochs, "passes over the data, 0 = without end");
     v("needs_image", o.needs_image, "samples without an image are damaged");
     v("needs_caption", o.needs_caption, "samples without a caption are damaged");
+    v("may_be_empty", o.may_be_empty, "count empty shards as damage instead of refusing them");
   }
 };
 
