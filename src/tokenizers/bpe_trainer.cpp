@@ -6,6 +6,7 @@
 
 #include "core/fail.hpp"
 #include "tokenizers/byte_level.hpp"
+#include "tokenizers/documents.hpp"
 #include "tokenizers/pipeline.hpp"
 #include "tokenizers/unicode.hpp"
 
@@ -120,36 +121,9 @@ class Trainer {
     for (const auto& [left, right] : merges_) merges.push_back({left, right});
     auto added = json::array();
     for (size_t id = 0; id < options_.special_tokens.size(); ++id)
-      added.push_back({{"id", id},
-                       {"content", options_.special_tokens[id]},
-                       {"single_word", false},
-                       {"lstrip", false},
-                       {"rstrip", false},
-                       {"normalized", false},
-                       {"special", true}});
-    const json byte_level = {{"type", "ByteLevel"},
-                             {"add_prefix_space", options_.add_prefix_space},
-                             {"trim_offsets", true},
-                             {"use_regex", true}};
-    return {{"version", "1.0"},
-            {"truncation", nullptr},
-            {"padding", nullptr},
-            {"added_tokens", std::move(added)},
-            {"normalizer", nullptr},
-            {"pre_tokenizer", byte_level},
-            {"post_processor", post_processor()},
-            {"decoder", byte_level},
-            {"model",
-             {{"type", "BPE"},
-              {"dropout", nullptr},
-              {"unk_token", nullptr},
-              {"continuing_subword_prefix", nullptr},
-              {"end_of_word_suffix", nullptr},
-              {"fuse_unk", false},
-              {"byte_fallback", false},
-              {"ignore_merges", false},
-              {"vocab", std::move(vocab)},
-              {"merges", std::move(merges)}}}};
+      added.push_back(special_token(static_cast<int64_t>(id), options_.special_tokens[id]));
+    return byte_level_document(std::move(vocab), std::move(merges), std::move(added),
+                               options_.add_prefix_space, post_processor());
   }
 
  private:

@@ -2,6 +2,7 @@
 
   hf_reference.py encode TOKENIZER.json SEED COUNT OUT.jsonl     random Unicode texts
   hf_reference.py sweep bert|pattern|digits|word TOKENIZER.json OUT.jsonl   every code point; writes the tokenizer too
+  hf_reference.py gpt2 FOLDER COUNT OUT.jsonl                    the same by transformers from vocab.json and merges.txt
   hf_reference.py train TEXTS.json SIZE OUT.json                 a byte-level BPE
 """
 import json
@@ -110,6 +111,11 @@ def main(mode, *args):
         with open(texts) as file:
             tokenizer.train_from_iterator(json.load(file), trainer)
         tokenizer.save(out)
+    elif mode == "gpt2":
+        from transformers import GPT2Tokenizer  # takes seconds
+        folder, count, out = args
+        rng = random.Random(3)
+        write(GPT2Tokenizer.from_pretrained(folder).backend_tokenizer, [random_text(rng) for _ in range(int(count))], out)
     else:
         sys.exit(__doc__)
 

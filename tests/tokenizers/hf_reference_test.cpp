@@ -72,6 +72,64 @@ TEST_P(Sweep, SeesEveryCodePointAsHuggingFaceDoes) {
 }
 INSTANTIATE_TEST_SUITE_P(HuggingFace, Sweep, testing::Values("bert", "pattern", "digits", "word"));
 
+/// The vocab.json and merges.txt of a trained tokenizer, as GPT-2's are published.
+static void write_gpt2(const weft::test::TempFolder& folder, const std::string& special) {
+  const auto tokenizer = weft::tokenizers::train_byte_level_bpe(
+      {"A dog runs across the grass while two children in red jackets watch. It's they'll",
+       "the the dog dog dogs running runs 2023 2023 na\u00efve na\u00efve children's"},
+      {.vocab_size = 400,
+       .min_frequency = 1,
+       .special_tokens = {special},
+       .bos_token = "",
+       .eos_token = ""});
+  tokenizer->save(folder / "whole.json");
+  std::ifstream in(folder / "whole.json");
+  const auto model = nlohmann::json::parse(in)["model"];
+  std::filesystem::remove(folder / "whole.json");
+  std::ofstream(folder / "vocab.json") << model["vocab"];
+  std::ofstream merges(folder / "merges.txt");
+  merges << "#version: 0.2\n";
+  for (const auto& merge : model["merges"])
+    merges << merge[0].get<std::string>() << ' ' << merge[1].get<std::string>() << '\n';
+}
+
+TEST(Gpt2Folder, EqualsTransformers) {
+  WEFT_NEEDS_PYTHON();
+  const weft::test::TempFolder folder;
+  const auto out = folder / "rows.jsonl";
+  write_gpt2(folder, "<|endoftext|>");
+  // As published, and with what a fine-tuned one adds.
+  for (const auto* config :
+       {R"({"model_max_length": 1024})",
+        R"({"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": true, "pad_token": "<pad>",
+            "added_tokens_decoder": {"900": {"content": "<pad>", "lstrip": false, "rstrip": false,
+            "single_word": false, "normalized": false, "special": true}}})"}) {
+    std::ofstream(folder / "tokenizer_config.json") << config;
+    ASSERT_TRUE(
+        reference(fmt::format("gpt2 '{}' 3000 '{}'", folder.path().string(), out.string())));
+    expect_rows(*load_tokenizer(folder.path()), out, 3000);
+  }
+  EXPECT_EQ(load_tokenizer(folder / "vocab.json")->pad_id(), 900);
+}
+
+TEST(Gpt2Folder, RefusesOthersOfTheSameNames) {
+  const weft::test::TempFolder folder;
+  const auto error = [&](const char* part) {
+    EXPECT_THAT([&] { load_tokenizer(folder.path()); },
+                testing::ThrowsMessage<weft::Error>(testing::HasSubstr(part)));
+  };
+  write_gpt2(folder, "<s>");
+  error("the unk_token '<|endoftext|>' is not in it");
+  std::ofstream(folder / "tokenizer_config.json") << R"({"tokenizer_class": "CLIPTokenizer"})";
+  error("but tokenizer_class is 'CLIPTokenizer'");
+  std::filesystem::remove(folder / "tokenizer_config.json");
+  write_gpt2(folder, "<|endoftext|>");
+  std::ofstream(folder / "merges.txt", std::ios::app) << "no-merge\n";
+  error("expected two tokens and a space, found 'no-merge'");
+  std::filesystem::remove(folder / "merges.txt");
+  error("merges.txt: cannot be opened");
+}
+
 TEST(BpeTrainer, LearnsWhatHuggingFaceLearnsFromTheCaptions) {
   WEFT_NEEDS_PYTHON();
   const auto shards = std::filesystem::path(WEFT_SHARED_DIR) / "data/flickr8k-128";

@@ -98,8 +98,9 @@ TEST(LoadTokenizer, NamesTheMergeThatIsWrong) {
 
 TEST(LoadTokenizer, NamesAFolderWithoutAFile) {
   const weft::test::TempFolder folder;
-  EXPECT_THAT([&] { load_tokenizer(folder.path()); },
-              testing::ThrowsMessage<weft::Error>(HasSubstr("no tokenizer.json and no vocab.txt")));
+  EXPECT_THAT(
+      [&] { load_tokenizer(folder.path()); },
+      testing::ThrowsMessage<weft::Error>(HasSubstr("no tokenizer.json, no vocab.txt and no")));
   EXPECT_THROW(load_tokenizer(folder / "absent.json"), weft::Error);
 }
 

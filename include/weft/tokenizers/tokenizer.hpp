@@ -110,9 +110,10 @@ class WEFT_API Tokenizer {
   virtual void save(const std::filesystem::path& tokenizer_json) const = 0;
 };
 
-/// Reads `path`: a tokenizer.json, a BERT vocab.txt, or a folder that holds one of them (the first
-/// is preferred). A tokenizer_config.json beside the file names the padding token and, for a
-/// vocab.txt, do_lower_case, strip_accents and tokenize_chinese_chars.
+/// Reads `path`: a tokenizer.json, a BERT vocab.txt, a GPT-2 vocab.json with merges.txt beside it,
+/// or a folder that holds one of them (the first is preferred). A tokenizer_config.json beside the
+/// file names the padding token and, for a vocab.txt, do_lower_case, strip_accents and
+/// tokenize_chinese_chars; for a vocab.json, the special tokens and add_prefix_space.
 /// The truncation and padding stored in a tokenizer.json are kept by save() but not applied:
 /// EncodeOptions decide. Errors name the file and the key, or the component that is not supported.
 WEFT_API std::shared_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
