@@ -8,8 +8,8 @@
 #include <weft/core/error.hpp>
 #include <weft/core/flags.hpp>
 
-/// weft::run_program, where a value outside its range (what modules, ops and options throw) is wrong
-/// use as well: exit status 2.
+/// weft::run_program, where a value outside its range (what modules, ops and options throw) is
+/// wrong use as well: exit status 2.
 inline int run_program(const char* name, const std::function<int()>& body) {
   return weft::run_program(name, [&] {
     try {
