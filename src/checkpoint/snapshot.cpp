@@ -34,7 +34,7 @@ std::optional<int64_t> step_of(const fs::path& path) {
 /// What a killed process has left, and what could not be removed.
 bool is_left_over(const fs::path& path) {
   const auto name = path.filename().string();
-  return name.starts_with("." + std::string(kPrefix)) && name.ends_with(".tmp");
+  return name.starts_with(".step-") && name.ends_with(".tmp");
 }
 
 }  // namespace
