@@ -18,7 +18,7 @@ def ours(seed, out):
 
 
 def theirs(seed):
-    return last_json([sys.executable, SHARED / "tools/lit_flickr8k.py", SHARED / "data", MODELS, 126, seed])
+    return last_json([sys.executable, SHARED / "tools/lit_flickr8k.py", FLICKR, MODELS, 126, seed])
 
 
 def mean(runs, *keys):
