@@ -43,4 +43,8 @@ endfunction()
 function(weft_torch_options target)
   weft_compile_options(${target})
   target_precompile_headers(${target} REUSE_FROM weft_pch)
+  if(WEFT_SANITIZE)
+    # Under sanitizers GCC 12 takes an empty optional<Generator> of libtorch's headers for uninitialised.
+    target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
+  endif()
 endfunction()

@@ -1,5 +1,3 @@
-#include <cerrno>
-
 #include <archive.h>
 #include <archive_entry.h>
 
@@ -18,6 +16,7 @@ struct TarWriter::Impl {
     check(archive_write_set_bytes_in_last_block(archive_.get(), 10240));
     check(archive_write_open(archive_.get(), this, nullptr, write, nullptr));
   }
+  ~Impl() { discard_ = true; }  // freeing an open archive writes its end
 
   void add(const std::string& name, std::string_view bytes) {
     if (name.empty() || name.ends_with('/') || name.find('\0') != std::string::npos)
@@ -31,7 +30,8 @@ struct TarWriter::Impl {
     archive_entry_set_mtime(entry.get(), 0, 0);
     check(archive_write_header(archive_.get(), entry.get()));
     if (archive_write_data(archive_.get(), bytes.data(), bytes.size()) !=
-        static_cast<la_ssize_t>(bytes.size()))
+            static_cast<la_ssize_t>(bytes.size()) ||
+        !error_.empty())
       fail_write();
   }
 
@@ -41,20 +41,20 @@ struct TarWriter::Impl {
   }
 
  private:
-  static la_ssize_t write(archive* a, void* self, const void* bytes, size_t count) {
+  /// Never fails: libarchive does not free the buffers of an archive whose writing has failed.
+  static la_ssize_t write(archive*, void* self, const void* bytes, size_t count) {
     auto& impl = *static_cast<Impl*>(self);
     try {
-      impl.file_.write({static_cast<const std::byte*>(bytes), count});
-      return static_cast<la_ssize_t>(count);
+      if (!impl.discard_ && impl.error_.empty())
+        impl.file_.write({static_cast<const std::byte*>(bytes), count});
     } catch (const Error& error) {  // must not pass through C
       impl.error_ = error.what();
-      archive_set_error(a, EIO, "%s", error.what());
-      return -1;
     }
+    return static_cast<la_ssize_t>(count);
   }
 
   void check(int status) {
-    if (status != ARCHIVE_OK && status != ARCHIVE_WARN) fail_write();
+    if ((status != ARCHIVE_OK && status != ARCHIVE_WARN) || !error_.empty()) fail_write();
   }
   [[noreturn]] void fail_write() {
     if (!error_.empty()) throw Error(error_);
@@ -63,16 +63,14 @@ struct TarWriter::Impl {
   }
 
   struct Free {
-    void operator()(archive* a) const {
-      archive_write_fail(a);  // so that freeing writes nothing more
-      archive_write_free(a);
-    }
+    void operator()(archive* a) const { archive_write_free(a); }
   };
   struct FreeEntry {
     void operator()(archive_entry* e) const { archive_entry_free(e); }
   };
   AtomicFile file_;
   std::string error_;
+  bool discard_ = false;
   std::unique_ptr<archive, Free> archive_{archive_write_new()};
 };
 

@@ -1,7 +1,9 @@
+#include <csignal>
 #include <cstring>
 #include <fstream>
 
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 #include <zlib.h>
 
 #include <weft/core/error.hpp>
@@ -66,6 +68,25 @@ TEST(Tar, RoundTripsNamesBytesAndEmptyMembers) {
 TEST(Tar, IsAbsentWithoutClose) {
   weft::test::TempFolder folder;
   { TarWriter(folder / "a.tar").add("a", "text"); }
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+}
+
+TEST(Tar, SaysWhatTheDiskRefuses) {
+  weft::test::TempFolder folder;
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{.rlim_cur = 1 << 20, .rlim_max = before.rlim_max};
+  ::setrlimit(RLIMIT_FSIZE, &small);
+  EXPECT_THAT(
+      [&] {
+        TarWriter writer(folder / "a.tar");
+        for (int i = 0; i < 4; ++i) writer.add("m" + std::to_string(i), std::string(1 << 19, 'x'));
+        writer.close();
+      },
+      testing::ThrowsMessage<Error>(HasSubstr("a.tar")));
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
   EXPECT_TRUE(fs::is_empty(folder.path()));
 }
 
