@@ -1,4 +1,3 @@
-
 #include <weft/data/sample.hpp>
 
 #include "support/gmock.hpp"

@@ -17,10 +17,9 @@ WEFT_API std::map<std::string, std::string> read_negatives(const std::string& sh
 /// How a model takes captions that hold the right words in the wrong places (Thrush et al., 2022,
 /// Winoground):
 ///   image_to_text_r1  the share of images whose own wrong caption is the nearest among all wrong
-///   captions: high for a
-///                     model that reads a bag of words
+///                     captions: high for a model that reads a bag of words
 ///   prefers_right     the share of images nearer to their first right caption than to the wrong
-///   one; chance is 0.5
+///                     one; chance is 0.5
 /// Only images that have a wrong caption count. `rows` are embed()'s.
 WEFT_API Json negatives(models::DualEncoderImpl& model, const tokenizers::Tokenizer& tokenizer,
                         const PairFeatures& pairs, const PairRows& rows,
