@@ -1,17 +1,13 @@
-#include <gmock/gmock.h>
-
 #include <torch/torch.h>
 
 #include <weft/nn/attention.hpp>
 
+#include "support/gmock.hpp"
 #include "support/gradcheck.hpp"
 
 namespace attention_test {
 
-using testing::HasSubstr;
-using testing::ThrowsMessage;
-using weft::test::randomize;
-using weft::test::relative_error;
+using namespace weft::test;
 
 // softmax(q k^T / sqrt(d)) v, head by head.
 torch::Tensor attention(weft::nn::AttentionImpl& m, const torch::Tensor& x,

@@ -1,17 +1,13 @@
-#include <gmock/gmock.h>
-
 #include <torch/torch.h>
 
 #include <weft/nn/linear.hpp>
 
+#include "support/gmock.hpp"
 #include "support/gradcheck.hpp"
 
 namespace linear_test {
 
-using testing::HasSubstr;
-using testing::ThrowsMessage;
-using weft::test::randomize;
-using weft::test::relative_error;
+using namespace weft::test;
 
 TEST(Linear, IsItsDefinition) {
   for (const bool bias : {false, true}) {

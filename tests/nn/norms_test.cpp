@@ -1,18 +1,14 @@
-#include <gmock/gmock.h>
-
 #include <torch/torch.h>
 
 #include <weft/nn/autocast.hpp>
 #include <weft/nn/norms.hpp>
 
+#include "support/gmock.hpp"
 #include "support/gradcheck.hpp"
 
 namespace norms_test {
 
-using testing::HasSubstr;
-using testing::ThrowsMessage;
-using weft::test::randomize;
-using weft::test::relative_error;
+using namespace weft::test;
 
 torch::Tensor layer_norm(const torch::Tensor& x, const torch::Tensor& weight,
                          const torch::Tensor& bias, double eps) {

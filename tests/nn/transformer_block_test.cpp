@@ -1,18 +1,13 @@
-#include <gmock/gmock.h>
-
 #include <torch/torch.h>
 
 #include <weft/nn/transformer_block.hpp>
 
+#include "support/gmock.hpp"
 #include "support/gradcheck.hpp"
 
 namespace transformer_block_test {
 
-using testing::HasSubstr;
-using testing::ThrowsMessage;
-using weft::test::gradcheck;
-using weft::test::randomize;
-using weft::test::relative_error;
+using namespace weft::test;
 
 weft::nn::TransformerBlockOptions small_block() {
   return {.attention = {.hidden_size = 6, .num_heads = 2},
