@@ -25,7 +25,7 @@ namespace {
 struct Options {
   std::string model, shards;
   std::string task = "retrieval";
-  std::optional<std::string> negatives = {};
+  std::optional<std::string> negatives = {}, tokenizer = {};
   int64_t batch_size = 64, workers = 2, max_text_tokens = 64;
   double max_bad_fraction = 0.05;
   weft::nn::Precision precision = weft::nn::Precision::fp32;
@@ -35,6 +35,7 @@ struct Options {
     v("model", o.model, weft::required, "run folder, or the model folder in it");
     v("shards", o.shards, weft::required,
       "WebDataset shards: braces, wildcards, patterns joined by '::'");
+    v("tokenizer", o.tokenizer, "tokenizer.json or its folder, instead of the model's own");
     v("task", o.task, "retrieval");
     v("negatives", o.negatives,
       "key of a sample's JSON that holds a wrong caption, such as 'swapped'");
@@ -54,6 +55,8 @@ int run(const Options& options) {
   report::Stages stages;
   report::Console console;
   auto clip = checkpoint::load_dual_encoder(options.model);
+  if (options.tokenizer) clip.tokenizer = tokenizers::load_tokenizer(*options.tokenizer);
+  if (!clip.tokenizer) checkpoint::fail_without_tokenizer(options.model);
   stages.lap("models");
 
   data::ImageTextLoader loader({.shards = options.shards,

@@ -23,7 +23,8 @@ class DualEncoder:
         trained = not any("pooler" in key for key in self.towers[side][1]["missing_keys"])  # transformers makes up what a file lacks
         encoder = output.pooler_output if output.get("pooler_output") is not None and trained else tokens[:, 0]
         pooled = {"encoder": encoder, "cls": tokens[:, 0], "mean": mean, "last": last, "cls+mean": torch.cat([tokens[:, 0], mean], 1)}[pool]
-        return F.normalize(F.linear(pooled, self.heads[side + "_projection.weight"], self.heads.get(side + "_projection.bias")), dim=-1)
+        weight = self.heads.get(side + "_projection.weight")  # absent where the tower's vector is in the shared space already
+        return F.normalize(pooled if weight is None else F.linear(pooled, weight, self.heads.get(side + "_projection.bias")), dim=-1)
 
     @torch.no_grad()
     def encode_image(self, pixels):  # [B, 3, H, W], normalised

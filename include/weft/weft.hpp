@@ -2,6 +2,7 @@
 
 /// Every public header. Programs that care for compile time include what they use.
 #include <weft/checkpoint/dual_encoder_folder.hpp>
+#include <weft/checkpoint/dual_families.hpp>
 #include <weft/checkpoint/encoder_folder.hpp>
 #include <weft/checkpoint/families.hpp>
 #include <weft/checkpoint/key_map.hpp>
@@ -36,6 +37,7 @@
 #include <weft/models/dual_encoder.hpp>
 #include <weft/nn/activations.hpp>
 #include <weft/nn/attention.hpp>
+#include <weft/nn/attention_pool.hpp>
 #include <weft/nn/autocast.hpp>
 #include <weft/nn/checkpointing.hpp>
 #include <weft/nn/devices.hpp>
@@ -55,6 +57,7 @@
 #include <weft/nn/transformer_stack.hpp>
 #include <weft/ops/info_nce.hpp>
 #include <weft/ops/patchify.hpp>
+#include <weft/ops/sigmoid_loss.hpp>
 #include <weft/report/console.hpp>
 #include <weft/report/html.hpp>
 #include <weft/report/run_log.hpp>

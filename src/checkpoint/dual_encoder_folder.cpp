@@ -1,7 +1,9 @@
 #include <weft/checkpoint/dual_encoder_folder.hpp>
+#include <weft/checkpoint/dual_families.hpp>
 #include <weft/checkpoint/preprocessor.hpp>
 #include <weft/checkpoint/tensors.hpp>
 #include <weft/io/folder.hpp>
+#include <weft/nn/init.hpp>
 
 #include "core/fail.hpp"
 
@@ -21,9 +23,18 @@ std::vector<NamedTensor> heads(const models::DualEncoderImpl& model) {
   return out;
 }
 
-bool holds_model(const fs::path& folder) {
+/// The layout of the dual encoder that a folder holds, "" where it holds none.
+std::string type_of(const fs::path& folder) {
+  for (const auto& name : dual_families().names()) {
+    const auto& file = dual_families().at(name).config_file;
+    if (file != "config.json" && fs::is_regular_file(folder / file)) return name;
+  }
   const auto file = folder / "config.json";
-  return fs::is_regular_file(file) && Json::read(file).get("model_type") == Json(kModelType);
+  if (!fs::is_regular_file(file)) return "";
+  const auto type = Json::read(file).get("model_type", "");
+  if (!type.is_string()) return "";
+  const auto name = type.as_string();
+  return name == kModelType || dual_families().contains(name) ? name : "";
 }
 
 KeyMap heads_map() {
@@ -32,32 +43,127 @@ KeyMap heads_map() {
   return map;
 }
 
-}  // namespace
-
-DualEncoderFolder load_dual_encoder(const fs::path& path) {
-  const auto folder = holds_model(path) || !holds_model(path / "model") ? path : path / "model";
-  const auto config_file = folder / "config.json";
-  const auto config = Json::read(config_file);
-  if (!holds_model(folder))
-    fail("{}: expected model_type '{}', found {}", config_file.string(), kModelType,
-         config.get("model_type").dump());
+DualEncoderFolder load_own(const fs::path& folder) {
+  const auto config = Json::read(folder / "config.json");
   DualEncoderFolder out;
   out.image = load_encoder(folder / "image");
   out.text = load_encoder(folder / "text");
-  const auto options =
-      from_json<models::DualEncoderOptions>(Json(config).erase("model_type"), config_file.string());
+  const auto options = from_json<models::DualEncoderOptions>(Json(config).erase("model_type"),
+                                                             (folder / "config.json").string());
   out.model = models::DualEncoder(out.image.encoder, out.text.encoder, options);
   heads_map().load(io::Safetensors::open(folder / "model.safetensors"), heads(*out.model));
-  out.model->eval();
   out.transform = read_preprocessor(folder / "image");
   out.tokenizer = tokenizers::load_tokenizer(folder / "tokenizer.json");
   return out;
 }
 
-void save_dual_encoder(const DualEncoderFolder& folder, const fs::path& path) {
-  if (folder.model.is_empty() || !folder.tokenizer)
-    fail("{}: a dual encoder is saved with its model and its tokenizer, and one is missing",
-         path.string());
+EncoderFolder make_tower(const TowerConfig& tower, const std::string& prefix, const KeyMap& map,
+                         const io::Safetensors& file) {
+  EncoderFolder out{.family = tower.family, .config = tower.config};
+  out.encoder = families().at(tower.family).make(tower.config, [&](std::string_view name) {
+    return map.has(file, prefix + std::string(name));
+  });
+  return out;
+}
+
+DualEncoderFolder load_family(const fs::path& folder, const std::string& type) {
+  const auto& family = dual_families().at(type);
+  const auto config = Json::read(folder / family.config_file);
+  const auto file =
+      io::Safetensors::open(family.weights_file.empty() ? folder : folder / family.weights_file);
+  const auto map = family.key_map(config);
+  DualEncoderFolder out;
+  out.layout = type;
+  out.config = config;
+  {
+    const nn::NoInitGuard no_init;
+    out.image = make_tower(family.image(config), family.image_prefix, map, file);
+    out.text = make_tower(family.text(config), family.text_prefix, map, file);
+    out.model = models::DualEncoder(out.image.encoder, out.text.encoder, family.options(config));
+  }
+  out.report = map.load(file, named_tensors(*out.model));
+  out.image.preprocessor = fs::exists(folder / "preprocessor_config.json")
+                               ? Json::read(folder / "preprocessor_config.json")
+                               : default_preprocessor(*out.image.encoder);
+  out.transform = image_transform(out.image.preprocessor);
+  if (family.read_transform) {
+    out.transform = family.read_transform(config, out.transform);
+    out.image.preprocessor = preprocessor_config(out.transform, out.image.preprocessor);
+  }
+  take_pixel_statistics(*out.image.encoder, out.image.preprocessor,
+                        folder / "preprocessor_config.json");
+  if (fs::exists(folder / "tokenizer.json"))
+    out.tokenizer = tokenizers::load_tokenizer(folder / "tokenizer.json");
+  return out;
+}
+
+void write_own(const DualEncoderFolder& folder, const EncoderFolder& image,
+               const fs::path& target) {
+  save_encoder(image, target / "image");
+  save_encoder(folder.text, target / "text");
+  TensorMap tensors;
+  for (const auto& [name, tensor] : heads_map().save(heads(*folder.model)))
+    tensors.emplace(name, tensor);
+  write_tensors(target / "model.safetensors", tensors, {{"format", "pt"}});
+  to_json(folder.model->options).set("model_type", kModelType).write(target / "config.json");
+}
+
+TowerConfig tower_config(const EncoderFolder& folder) {
+  const bool known = !folder.config.is_null() && folder.config.size() > 0;
+  return {folder.family,
+          known ? folder.config : families().at(folder.family).config(*folder.encoder)};
+}
+
+void write_family(const DualEncoderFolder& folder, const EncoderFolder& image,
+                  const std::string& layout, const fs::path& target) {
+  const auto& family = dual_families().at(layout);
+  auto config = folder.layout == layout
+                    ? folder.config
+                    : family.config(*folder.model, tower_config(image), tower_config(folder.text));
+  if (!family.architecture.empty())
+    config.set("model_type", layout)
+        .set("architectures", std::vector<std::string>{family.architecture});
+  if (family.write_transform) family.write_transform(config, folder.transform);
+  TensorMap tensors;
+  for (auto& [name, tensor] : family.key_map(config).save(named_tensors(*folder.model)))
+    tensors.emplace(std::move(name), std::move(tensor));
+  const auto& weights = family.weights_file;
+  write_tensors(target / (weights.empty() ? "model.safetensors" : weights), tensors,
+                {{"format", "pt"}});
+  if (!family.write_transform) image.preprocessor.write(target / "preprocessor_config.json");
+  config.write(target / family.config_file);
+}
+
+}  // namespace
+
+DualEncoderFolder load_dual_encoder(const fs::path& path) {
+  const auto folder =
+      type_of(path).empty() && !type_of(path / "model").empty() ? path / "model" : path;
+  const auto type = type_of(folder);
+  if (type.empty()) {
+    const auto config_file = folder / "config.json";
+    const auto config = Json::read(config_file);
+    const auto type_field = config.get("model_type");
+    const auto found = type_field.is_string() ? type_field.as_string() : type_field.dump();
+    auto known = dual_families().names();
+    known.emplace_back(kModelType);
+    fail("{}: {}", config_file.string(),
+         detail::unknown_name("model_type of a dual encoder", found, known));
+  }
+  auto out = type == kModelType ? load_own(folder) : load_family(folder, type);
+  out.model->eval();
+  return out;
+}
+
+void save_dual_encoder(const DualEncoderFolder& folder, const fs::path& path,
+                       const std::string& layout) {
+  if (folder.model.is_empty())
+    fail("{}: a dual encoder is saved with its model, which is missing", path.string());
+  if (!folder.tokenizer && layout.empty())
+    fail(
+        "{}: a dual encoder is saved with its tokenizer, which is missing; name one with "
+        "--tokenizer",
+        path.string());
   if (folder.model->image != folder.image.encoder || folder.model->text != folder.text.encoder)
     fail("{}: the folder's towers are not those of the model", path.string());
   io::FolderWriter writer(path);
@@ -65,20 +171,21 @@ void save_dual_encoder(const DualEncoderFolder& folder, const fs::path& path) {
   auto image = folder.image;
   image.preprocessor = preprocessor_config(
       folder.transform, image.preprocessor.is_null() ? Json::object() : image.preprocessor);
-  save_encoder(image, target / "image");
-  save_encoder(folder.text, target / "text");
-  TensorMap tensors;
-  for (const auto& [name, tensor] : heads_map().save(heads(*folder.model)))
-    tensors.emplace(name, tensor);
-  write_tensors(target / "model.safetensors", tensors, {{"format", "pt"}});
-  folder.tokenizer->save(target / "tokenizer.json");
-  to_json(folder.model->options).set("model_type", kModelType).write(target / "config.json");
+  if (layout.empty())
+    write_own(folder, image, target);
+  else
+    write_family(folder, image, layout, target);
+  if (folder.tokenizer) folder.tokenizer->save(target / "tokenizer.json");
   writer.keep_others();
   writer.commit();
 }
 
+void fail_without_tokenizer(const std::string& folder) {
+  fail("{}: holds no tokenizer.json; put one there, or name one with --tokenizer", folder);
+}
+
 bool is_dual_encoder(const fs::path& folder) {
-  return holds_model(folder) || holds_model(folder / "model");
+  return !type_of(folder).empty() || !type_of(folder / "model").empty();
 }
 
 }  // namespace weft::checkpoint

@@ -15,21 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void take_pixel_statistics(Encoder& encoder, const Json& preprocessor, const fs::path& file) {
-  auto* transformer = dynamic_cast<vision::VisionTransformerImpl*>(&encoder);
-  if (transformer == nullptr) return;
-  const auto read = [&](const char* key, std::vector<double>& values) {
-    if (preprocessor.get(key).is_null()) return;
-    const auto found = preprocessor.at(key).as_doubles();
-    if (found.size() != static_cast<size_t>(transformer->options.num_channels))
-      fail("{}: '{}' must have {} values, found {}", file.string(), key,
-           transformer->options.num_channels, found.size());
-    values = found;
-  };
-  read("image_mean", transformer->options.pixel_mean);
-  read("image_std", transformer->options.pixel_std);
-}
-
 std::string dtype_name(at::ScalarType type) {
   switch (type) {
     case at::kFloat:
@@ -66,11 +51,6 @@ void write_encoder(const EncoderFolder& folder, const fs::path& path) {
   config.write(path / "config.json");
 }
 
-// The whole image at the tower's size.
-Json default_preprocessor(const vision::VisionTransformerOptions& o) {
-  return preprocessor_config({.size = o.image_size, .mean = o.pixel_mean, .std = o.pixel_std});
-}
-
 template <class Options>
 Options overridden(const Options& preset, const Json& config, const std::string& name) {
   auto options = preset;
@@ -79,6 +59,28 @@ Options overridden(const Options& preset, const Json& config, const std::string&
 }
 
 }  // namespace
+
+void take_pixel_statistics(Encoder& encoder, const Json& preprocessor, const fs::path& file) {
+  auto* transformer = dynamic_cast<vision::VisionTransformerImpl*>(&encoder);
+  if (transformer == nullptr) return;
+  const auto read = [&](const char* key, std::vector<double>& values) {
+    if (preprocessor.get(key).is_null()) return;
+    const auto found = preprocessor.at(key).as_doubles();
+    if (found.size() != static_cast<size_t>(transformer->options.num_channels))
+      fail("{}: '{}' must have {} values, found {}", file.string(), key,
+           transformer->options.num_channels, found.size());
+    values = found;
+  };
+  read("image_mean", transformer->options.pixel_mean);
+  read("image_std", transformer->options.pixel_std);
+}
+
+Json default_preprocessor(const Encoder& encoder) {
+  const auto* image = dynamic_cast<const vision::VisionTransformerImpl*>(&encoder);
+  if (image == nullptr) return {};
+  const auto& o = image->options;
+  return preprocessor_config({.size = o.image_size, .mean = o.pixel_mean, .std = o.pixel_std});
+}
 
 std::vector<NamedTensor> named_tensors(const torch::nn::Module& module) {
   std::vector<NamedTensor> out;
@@ -136,8 +138,7 @@ EncoderFolder wrap_encoder(std::shared_ptr<Encoder> encoder) {
   EncoderFolder out{.encoder = std::move(encoder)};
   out.family = out.encoder->info().family;
   out.config = families().at(out.family).config(*out.encoder);
-  if (const auto* image = dynamic_cast<const vision::VisionTransformerImpl*>(out.encoder.get()))
-    out.preprocessor = default_preprocessor(image->options);
+  out.preprocessor = default_preprocessor(*out.encoder);
   return out;
 }
 
@@ -156,8 +157,7 @@ EncoderFolder make_encoder(const std::string& name, const Json& config) {
   }
   EncoderFolder out{.family = name, .config = config};
   out.encoder = families().at(name).make(config, [](std::string_view) { return true; });
-  if (const auto* image = dynamic_cast<const vision::VisionTransformerImpl*>(out.encoder.get()))
-    out.preprocessor = default_preprocessor(image->options);
+  out.preprocessor = default_preprocessor(*out.encoder);
   return out;
 }
 

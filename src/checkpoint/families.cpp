@@ -8,8 +8,12 @@ Registry<Family>& families() {
   static auto registry = [] {
     Registry<Family> out("model family");
     out.add("bert", bert_family());
+    out.add("clip_text_model", clip_text_family());
+    out.add("clip_vision_model", clip_vision_family());
     out.add("dinov2", dinov2_family(false));
     out.add("dinov2_with_registers", dinov2_family(true));
+    out.add("siglip_text_model", siglip_text_family());
+    out.add("siglip_vision_model", siglip_vision_family());
     out.add("vit", vit_family());
     return out;
   }();

@@ -64,6 +64,8 @@ Json config(const Encoder& encoder) {
   if (!o.post_norm) refuse_option("bert", "post_norm = false");
   if (!o.embed_norm) refuse_option("bert", "embed_norm = false");
   if (o.causal) refuse_option("bert", "causal = true");
+  if (o.pooling != nn::Pooling::cls) refuse_option("bert", "another pooling than cls");
+  if (o.projection_size != 0) refuse_option("bert", "projection_size");
   if (o.type_vocab == 0) refuse_option("bert", "type_vocab = 0");
   return Json::object({{"vocab_size", o.vocab_size},
                        {"hidden_size", o.hidden_size},

@@ -1,14 +1,22 @@
 #pragma once
 
-#include <weft/checkpoint/families.hpp>
+#include <weft/checkpoint/dual_families.hpp>
 
 namespace weft::checkpoint {
 
 /// Hugging Face's BertModel.
 Family bert_family();
+/// Hugging Face's CLIPVisionModel and CLIPTextModel, SiglipVisionModel and SiglipTextModel.
+Family clip_vision_family();
+Family clip_text_family();
+Family siglip_vision_family();
+Family siglip_text_family();
 /// Hugging Face's Dinov2Model, or Dinov2WithRegistersModel.
 Family dinov2_family(bool with_registers);
 /// Hugging Face's ViTModel.
 Family vit_family();
+
+/// open_clip's CLIP and CustomTextCLIP with its own ViT and text transformer.
+DualFamily open_clip_family();
 
 }  // namespace weft::checkpoint

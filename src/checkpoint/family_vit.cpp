@@ -53,6 +53,9 @@ const vision::VisionTransformerOptions& options_of(const Encoder& encoder, const
   if (o.position_kind != vision::PositionKind::learned)
     refuse_option(family, "position_kind = sincos");
   if (o.pre_norm) refuse_option(family, "pre_norm = true");
+  if (o.qk_norm) refuse_option(family, "qk_norm = true");
+  if (o.norm_pooled) refuse_option(family, "norm_pooled = true");
+  if (o.pooling != nn::Pooling::cls) refuse_option(family, "another pooling than cls");
   if (!o.final_norm) refuse_option(family, "final_norm = false");
   if (o.resample.mode != nn::Interpolation::bicubic) refuse_option(family, "bilinear positions");
   return o;

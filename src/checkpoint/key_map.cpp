@@ -77,6 +77,18 @@ KeyMap& KeyMap::prefix(std::string prefix) {
   prefixes_.push_back(std::move(prefix));
   return *this;
 }
+KeyMap& KeyMap::nest(const KeyMap& inner, const std::string& theirs, const std::string& ours) {
+  for (auto rule : inner.rules_) {
+    for (auto& name : rule.theirs) name.insert(0, theirs);
+    for (auto& name : rule.ours) name.insert(0, ours);
+    rules_.push_back(std::move(rule));
+  }
+  for (const auto& [from, to] : inner.ties_) tie(theirs + from, theirs + to);
+  for (const auto& [name, reason] : inner.drops_) drop(theirs + name, reason);
+  for (const auto& [from, to] : inner.aliases_) alias(theirs + from, theirs + to);
+  for (const auto& [name, value] : inner.defaults_) otherwise(ours + name, value);
+  return *this;
+}
 
 /// One load: the file's tensors under their canonical names, and what becomes of them.
 struct KeyMap::Loader {

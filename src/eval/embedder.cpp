@@ -62,6 +62,7 @@ at::Tensor Embedder::images(const std::vector<io::Image>& images) {
 
 at::Tensor Embedder::texts(const std::vector<std::string>& texts) {
   if (!text_) fail("{}: this model has no text encoder", origin_);
+  if (!tokenizer_) checkpoint::fail_without_tokenizer(origin_);
   return encode_texts(*text_, encode_text_, *tokenizer_, texts, options_.features);
 }
 

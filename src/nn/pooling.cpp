@@ -5,6 +5,9 @@
 namespace weft::nn {
 namespace {
 
+constexpr const char* kOfTheEncoder =
+    "pool: eot and map belong to the encoder; set its option pooling, and pool by 'encoder'";
+
 at::Tensor widened(const at::Tensor& x) {
   return x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf ? x.to(at::kFloat) : x;
 }
@@ -44,8 +47,10 @@ at::Tensor pool(const EncoderOutput& output, Pooling pooling) {
       return mean(output);
     case Pooling::cls_mean:
       return at::cat({widened(output.tokens.select(1, 0)), mean(output)}, 1);
-    default:
+    case Pooling::last:
       return last(output);
+    default:
+      TORCH_CHECK_VALUE(false, kOfTheEncoder);
   }
 }
 
@@ -53,6 +58,7 @@ int64_t pooled_size(const EncoderInfo& info, Pooling pooling) {
   const bool first = pooling == Pooling::cls || pooling == Pooling::cls_mean;
   TORCH_CHECK_VALUE(!first || info.patch_size == 0 || info.prefix > 0, "pooled_size: ", info.family,
                     " was built without a class token; pool by its mean");
+  TORCH_CHECK_VALUE(pooling != Pooling::eot && pooling != Pooling::map, kOfTheEncoder);
   if (pooling == Pooling::encoder) return info.pooled_size;
   return pooling == Pooling::cls_mean ? 2 * info.hidden_size : info.hidden_size;
 }

@@ -23,13 +23,26 @@ TextEncoderImpl::TextEncoderImpl(const TextEncoderOptions& o) : options(o) {
   block.attention.causal = o.causal;
   block.post_norm = o.post_norm;
   options.intermediate_size = block.mlp.intermediate_size;
-  make_blocks({.block = block, .num_layers = o.num_layers}, !o.post_norm, o.pooler);
+  if (o.pooling == nn::Pooling::encoder)
+    options.pooling = o.causal && !o.pooler ? nn::Pooling::last : nn::Pooling::cls;
+  TORCH_CHECK_VALUE(options.pooling != nn::Pooling::map && options.pooling != nn::Pooling::cls_mean,
+                    "TextEncoder: pooling must be cls, mean, last or eot");
+  TORCH_CHECK_VALUE(options.pooling != nn::Pooling::eot || o.causal,
+                    "TextEncoder: the pooling eot leaves out what follows the token, which only a "
+                    "causal tower may do");
+  // The mask ends at the end-of-text token, which is the last real one then.
+  const auto pooling = options.pooling == nn::Pooling::eot ? nn::Pooling::last : options.pooling;
+  make_blocks({.block = block, .num_layers = o.num_layers}, {.final_norm = !o.post_norm,
+                                                             .pooling = pooling,
+                                                             .pooler = o.pooler,
+                                                             .projection_size = o.projection_size});
 }
 
 EncoderInfo TextEncoderImpl::info() const {
   auto out = nn::encoder_info(options);
   out.max_tokens = options.max_tokens;
   out.vocab_size = options.vocab_size;
+  if (options.projection_size > 0) out.pooled_size = options.projection_size;
   return out;
 }
 
@@ -51,16 +64,28 @@ torch::Tensor TextEncoderImpl::embed(const torch::Tensor& ids, const torch::Tens
   return is_training() && options.dropout > 0 ? at::dropout(x, options.dropout, true) : x;
 }
 
+torch::Tensor TextEncoderImpl::mask_to_eot(const torch::Tensor& ids,
+                                           const torch::Tensor& mask) const {
+  const auto found = options.eot_token < 0 ? ids == ids.amax(1, true) : ids == options.eot_token;
+  // Asking a GPU would wait for it.
+  TORCH_CHECK_VALUE(!ids.device().is_cpu() || found.any(1).all().item<bool>(),
+                    "TextEncoder: a text lacks the end-of-text token ", options.eot_token);
+  const auto position = found.to(at::kByte).argmax(1, true);  // [B, 1], the first
+  const auto real = at::arange(ids.size(1), ids.options()).unsqueeze(0) <= position;
+  return mask.defined() ? real.logical_and(mask) : real;
+}
+
 EncoderOutput TextEncoderImpl::encode_embedded(const torch::Tensor& x, const torch::Tensor& mask,
                                                const EncodeOptions& encode_options) {
-  return encode_blocks(x, {.mask = mask}, options.causal ? nn::Pooling::last : nn::Pooling::cls,
-                       encode_options);
+  return encode_blocks(x, {.mask = mask}, encode_options);
 }
 
 EncoderOutput TextEncoderImpl::encode(const EncoderInput& input,
                                       const EncodeOptions& encode_options) {
   TORCH_CHECK_VALUE(input.data.defined(), "TextEncoder: input.data (ids) is missing");
-  return encode_embedded(embed(input.data), input.mask, encode_options);
+  const auto mask =
+      options.pooling == nn::Pooling::eot ? mask_to_eot(input.data, input.mask) : input.mask;
+  return encode_embedded(embed(input.data), mask, encode_options);
 }
 
 }  // namespace weft::text

@@ -16,6 +16,12 @@ VisionTransformerImpl::VisionTransformerImpl(const VisionTransformerOptions& o) 
                     o.num_channels, " and ", o.num_registers);
   TORCH_CHECK_VALUE(o.class_token || !o.pooler,
                     "VisionTransformer: the pooler reads the class token; switch class_token on");
+  if (o.pooling == nn::Pooling::encoder)
+    options.pooling = o.class_token ? nn::Pooling::cls : nn::Pooling::mean;
+  const auto pooling = options.pooling;
+  TORCH_CHECK_VALUE((pooling == nn::Pooling::cls && o.class_token) ||
+                        pooling == nn::Pooling::mean || pooling == nn::Pooling::map,
+                    "VisionTransformer: pooling must be cls (with class_token), mean or map");
   const auto D = o.hidden_size, p = o.patch_size, grid = o.image_size / p;
   patch_embed = register_module("patch_embed", std::make_shared<PatchEmbed>());
   patch_embed->weight = patch_embed->register_parameter(
@@ -39,11 +45,15 @@ VisionTransformerImpl::VisionTransformerImpl(const VisionTransformerOptions& o) 
   if (o.pre_norm) pre_norm = register_module("pre_norm", nn::Norm({.size = D, .eps = o.eps}));
   auto block = nn::block_options(o);
   block.attention.q_bias = block.attention.k_bias = block.attention.v_bias = o.qkv_bias;
+  block.attention.qk_norm = o.qk_norm;
   block.mlp.gated = o.gated;
   block.layer_scale = o.layer_scale;
   block.drop_path = o.drop_path;
   options.intermediate_size = block.mlp.intermediate_size;
-  make_blocks({.block = block, .num_layers = o.num_layers}, o.final_norm, o.pooler);
+  make_blocks({.block = block, .num_layers = o.num_layers}, {.final_norm = o.final_norm,
+                                                             .norm_pooled = o.norm_pooled,
+                                                             .pooling = options.pooling,
+                                                             .pooler = o.pooler});
 }
 
 EncoderInfo VisionTransformerImpl::info() const {
@@ -174,8 +184,7 @@ torch::Tensor VisionTransformerImpl::embed_packed(const torch::Tensor& pixels) {
 EncoderOutput VisionTransformerImpl::encode(const EncoderInput& input,
                                             const EncodeOptions& encode_options) {
   TORCH_CHECK_VALUE(input.data.defined(), "VisionTransformer: input.data (pixels) is missing");
-  return encode_blocks(embed(input.data), {.prefix = info().prefix},
-                       options.class_token ? nn::Pooling::cls : nn::Pooling::mean, encode_options);
+  return encode_blocks(embed(input.data), {.prefix = info().prefix}, encode_options);
 }
 
 }  // namespace weft::vision

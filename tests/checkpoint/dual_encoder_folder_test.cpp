@@ -66,7 +66,7 @@ TEST(DualEncoderFolder, RefusesWhatIsIncompleteOrNotOne) {
   auto made = make(tokenizer);
   made.tokenizer = nullptr;
   EXPECT_THAT([&] { save_dual_encoder(made, folder / "a"); },
-              ThrowsMessage<weft::Error>(HasSubstr("one is missing")));
+              ThrowsMessage<weft::Error>(HasSubstr("saved with its tokenizer, which is missing")));
   made = make(tokenizer);
   made.image = make_encoder("vit_tiny");
   EXPECT_THAT([&] { save_dual_encoder(made, folder / "a"); },
@@ -74,8 +74,7 @@ TEST(DualEncoderFolder, RefusesWhatIsIncompleteOrNotOne) {
   EXPECT_FALSE(std::filesystem::exists(folder / "a"));
   save_encoder(made.image, folder / "b");
   EXPECT_THAT([&] { load_dual_encoder(folder / "b"); },
-              ThrowsMessage<weft::Error>(
-                  HasSubstr("expected model_type 'weft_dual_encoder', found \"vit\"")));
+              ThrowsMessage<weft::Error>(HasSubstr("unknown model_type of a dual encoder 'vit'")));
 }
 
 }  // namespace dual_encoder_folder_test

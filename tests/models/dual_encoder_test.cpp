@@ -15,6 +15,7 @@ using testing::HasSubstr;
 using testing::ThrowsMessage;
 using weft::models::DualEncoder;
 using weft::models::DualEncoderOptions;
+using weft::models::Projection;
 using weft::nn::Pooling;
 
 // A tower of the least kind: one projection of its tokens [B, N, D_in], dropout, its own pooling.
@@ -65,7 +66,9 @@ TEST(DualEncoder, NamesItsParametersAsCheckpointsDo) {
                          "image.linear.weight", "image.linear.bias", "text.linear.weight",
                          "text.linear.bias", "image_projection.weight", "image_projection.bias",
                          "text_projection.weight", "text_projection.bias", "logit_scale"));
-  auto bare = make({.embed_dim = 5, .projection_bias = false});
+  auto bare = make({.embed_dim = 5,
+                    .image_projection = Projection::linear,
+                    .text_projection = Projection::linear});
   EXPECT_EQ(bare->named_parameters().size(), 7);
   EXPECT_NEAR(bare->logit_scale.item<float>(), std::log(1 / 0.07), 1e-6);
 }
@@ -163,6 +166,32 @@ TEST(DualEncoder, RefusesWhatCannotWork) {
               ThrowsMessage<c10::ValueError>(HasSubstr("both encoders must be given")));
   EXPECT_THAT([] { make({.embed_dim = 0}); },
               ThrowsMessage<c10::ValueError>(HasSubstr("embed_dim must be positive, got 0")));
+}
+
+TEST(DualEncoder, LearnsABiasWithTheSigmoidLossAndNeedsNoProjection) {
+  const auto towers = [](const DualEncoderOptions& o) {
+    return DualEncoder(std::make_shared<Tower>("image tower", 6, 8, 1),
+                       std::make_shared<Tower>("text tower", 4, 8, 0), o);
+  };
+  auto model = towers({.embed_dim = 8,
+                       .image_projection = Projection::none,
+                       .text_projection = Projection::none,
+                       .loss = weft::models::ContrastiveLoss::sigmoid});
+  model->eval();
+  EXPECT_NEAR(model->logit_scale.item<float>(), std::log(10), 1e-6);
+  EXPECT_EQ(model->logit_bias.item<float>(), -10);
+  EXPECT_EQ(model->named_parameters().size(), 6);  // both towers, the scale and the bias
+  const auto image = model->encode_image(images()), text = model->encode_text(texts());
+  const auto pooled = model->image->encode(images()).pooled;
+  EXPECT_EQ(pooled.sizes(), image.sizes());
+  const auto logits = 10 * image.mm(text.t()) - 10;
+  const auto sign = 2 * at::eye(3) - 1;
+  const auto expected = -at::log_sigmoid(sign * logits).sum() / 3;
+  EXPECT_NEAR(model->loss(image, text).item<double>(), expected.item<double>(), 1e-5);
+  model->loss(image, text).backward();
+  EXPECT_TRUE(model->logit_bias.grad().defined());
+  EXPECT_THAT([&] { towers({.embed_dim = 5, .image_projection = Projection::none}); },
+              ThrowsMessage<c10::ValueError>(HasSubstr("must be embed_dim, got 8 and 5")));
 }
 
 }  // namespace dual_encoder_test

@@ -87,4 +87,23 @@ TEST(Attention, Errors) {
       ThrowsMessage<c10::ValueError>(HasSubstr("mask must be bool")));
 }
 
+TEST(Attention, OfAContextIsThatOfTheWholeSequenceSeenFromItsFirstTokens) {
+  torch::manual_seed(7);
+  weft::nn::Attention m(
+      weft::nn::AttentionOptions{.hidden_size = 12, .num_heads = 3, .init_std = 0.3});
+  m->to(torch::kDouble);
+  const auto context = torch::randn({2, 6, 12}, torch::kDouble);
+  const auto mask = torch::tensor({{1, 1, 1, 1, 1, 1}, {1, 1, 1, 0, 0, 0}}).to(torch::kBool);
+  EXPECT_LT(
+      relative_error(m(context.narrow(1, 0, 2), mask, context), m(context, mask).narrow(1, 0, 2)),
+      1e-12);
+  EXPECT_THAT([&] { m->forward(context, {}, context.narrow(0, 0, 1)); },
+              ThrowsMessage<c10::ValueError>(HasSubstr("context must be [2, M, 12]")));
+  weft::nn::Attention causal(
+      weft::nn::AttentionOptions{.hidden_size = 12, .num_heads = 3, .causal = true});
+  const auto x = torch::randn({1, 2, 12});
+  EXPECT_THAT([&] { causal->forward(x, {}, x); },
+              ThrowsMessage<c10::ValueError>(HasSubstr("takes no context")));
+}
+
 }  // namespace attention_test

@@ -36,6 +36,23 @@ def bert(rng, index):
                 max_position_embeddings=rng.randrange(20, 40), type_vocab_size=rng.choice([1, 2, 3]))
 
 
+def clip_vision(rng, index):
+    out = dict(image_config(rng, index), intermediate_size=rng.choice([17, 30, 45]))
+    del out["qkv_bias"]
+    return out
+
+
+def clip_text(rng, index):
+    vocab = rng.randrange(40, 90)
+    # 2 is what configurations held before the field meant anything: the largest id ends the text then.
+    return dict(shared(rng, index), intermediate_size=rng.choice([17, 30, 45]), vocab_size=vocab, max_position_embeddings=rng.randrange(20, 40),
+                eos_token_id=2 if index % 2 else vocab - 2)
+
+
+def siglip_text(rng, index):
+    return dict(clip_text(rng, index), projection_size=rng.choice([9, 22]), eos_token_id=1)
+
+
 # family: configuration class, its draw, the model, a model with a head on top, where the blocks are
 FAMILIES = {
     "dinov2": (transformers.Dinov2Config, dinov2, transformers.Dinov2Model, transformers.Dinov2ForImageClassification),
@@ -43,7 +60,12 @@ FAMILIES = {
                               transformers.Dinov2WithRegistersForImageClassification),
     "vit": (transformers.ViTConfig, vit, transformers.ViTModel, transformers.ViTForImageClassification),
     "bert": (transformers.BertConfig, bert, transformers.BertModel, transformers.BertForMaskedLM),
+    "clip_vision_model": (transformers.CLIPVisionConfig, clip_vision, transformers.CLIPVisionModel, transformers.CLIPVisionModelWithProjection),
+    "clip_text_model": (transformers.CLIPTextConfig, clip_text, transformers.CLIPTextModel, transformers.CLIPTextModelWithProjection),
+    "siglip_vision_model": (transformers.SiglipVisionConfig, clip_vision, transformers.SiglipVisionModel, transformers.SiglipVisionModel),
+    "siglip_text_model": (transformers.SiglipTextConfig, siglip_text, transformers.SiglipTextModel, transformers.SiglipTextModel),
 }
+TEXT = {"bert", "clip_text_model", "siglip_text_model"}
 
 
 def randomize(model, generator):
@@ -60,18 +82,25 @@ def randomize(model, generator):
 
 
 def blocks(model):
-    return model.layers if hasattr(model, "layers") else model.encoder.layer
+    if hasattr(model, "layers"):
+        return model.layers
+    return model.encoder.layers if hasattr(model.encoder, "layers") else model.encoder.layer
 
 
 def inputs(family, config, rng, generator):
     """Named inputs: images on the table's own grid and on two others, or token batches with their masks."""
-    if family == "bert":
+    if family in TEXT:
         out = {}
         for k, batch in enumerate([1, 3]):
             length = rng.randrange(8, config.max_position_embeddings + 1)
             ids = torch.randint(1, config.vocab_size, (batch, length), generator=generator)
             lengths = torch.tensor([length if b == 0 else rng.randrange(1, length) for b in range(batch)])
             mask = torch.arange(length)[None, :] < lengths[:, None]
+            if family == "siglip_text_model":  # reads its padding
+                mask = torch.ones_like(mask)
+            if family == "clip_text_model":
+                ids = ids.clamp(3, config.vocab_size - 3)
+                ids[range(batch), lengths - 1] = config.vocab_size - 1 if config.eos_token_id == 2 else config.eos_token_id
             out[str(k)] = {"ids": ids * mask, "mask": mask}  # id 0 pads only: transformers gives its row no gradient
         return out
     side, p = config.image_size // config.patch_size, config.patch_size
@@ -89,11 +118,11 @@ def run(family, model, given):
     hooks = [layers[0].register_forward_pre_hook(lambda m, a, k: hidden.append(first(a if a else k["hidden_states"])), with_kwargs=True)]
     hooks += [layer.register_forward_hook(lambda m, a, out: hidden.append(first(out))) for layer in layers]
     dtype = next(model.parameters()).dtype
-    if family == "bert":
+    if family in TEXT:
         out = model(input_ids=given["ids"], attention_mask=given["mask"].long())
         keep = given["mask"][:, :, None].to(dtype)
     else:
-        extra = {"interpolate_pos_encoding": True} if family == "vit" else {}
+        extra = {} if family.startswith("dinov2") else {"interpolate_pos_encoding": True}
         out = model(pixel_values=given["pixels"].to(dtype), **extra)
         keep = 1
     for hook in hooks:
@@ -108,7 +137,7 @@ def run(family, model, given):
 
 def load(family, folder, pooler=True):
     """transformers' model of a folder in fp64 with eager attention, and what it says about missing and unexpected keys."""
-    extra = {} if family.startswith("dinov2") or pooler else {"add_pooling_layer": False}
+    extra = {"add_pooling_layer": False} if family in ("vit", "bert") and not pooler else {}
     model, info = FAMILIES[family][2].from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True, **extra)
     return model.double().eval(), info
 

@@ -10,6 +10,7 @@
 
 #include "support/python.hpp"
 #include "support/shared_data.hpp"
+#include "support/tensors.hpp"
 
 namespace weft::parity {
 namespace {
@@ -54,6 +55,26 @@ std::vector<Case> read_cases(const std::filesystem::path& folder) {
   }
   std::sort(out.begin(), out.end(), [](const Case& a, const Case& b) { return a.file < b.file; });
   return out;
+}
+
+void expect_gradients(const torch::nn::Module& module, const torch::nn::Module& expected) {
+  constexpr double kGradients = 1e-4;
+  const auto gradients = expected.named_parameters();
+  double largest = 0;
+  for (const auto& item : gradients) largest = std::max(largest, test::max_norm(item.value()));
+  for (const auto& item : module.named_parameters()) {
+    const auto& reference = gradients[item.key()];
+    const auto& actual = item.value().grad();
+    if (!actual.defined()) {
+      EXPECT_EQ(test::max_norm(reference), 0) << item.key() << " has no gradient";
+      continue;
+    }
+    // Softmax does not see the bias of the keys: its gradient is 0 but for rounding, and is held
+    // to a hundredth of the tolerance on the scale of the others.
+    const bool vanishes = test::max_norm(reference) < 1e-6 * largest;
+    EXPECT_TRUE(test::close(actual, reference, kGradients, vanishes ? 1e-2 * largest : 0))
+        << "gradient of " << item.key();
+  }
 }
 
 }  // namespace weft::parity

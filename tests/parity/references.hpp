@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <ATen/core/Tensor.h>
+#include <torch/nn/module.h>
 
 #include "support/python.hpp"
 
@@ -24,6 +25,10 @@ struct Case {
   const at::Tensor& at(const std::string& name) const { return tensors.at(name); }
 };
 std::vector<Case> read_cases(const std::filesystem::path& folder);
+
+/// Holds the gradients of `module` to the parameters of the same names in `expected`, which was
+/// loaded from a checkpoint of gradients.
+void expect_gradients(const torch::nn::Module& module, const torch::nn::Module& expected);
 
 }  // namespace weft::parity
 

@@ -42,7 +42,7 @@ def write_gradients(family, model, folder):
 
 def write_cases(family, folder, rng, generator):
     pooler = families.has_pooler(folder)
-    config = transformers.AutoConfig.from_pretrained(folder)
+    config = families.FAMILIES[family][0].from_pretrained(folder)
     for c, given in families.inputs(family, config, rng, generator).items():
         model, info = families.load(family, folder, pooler)
         assert not info["missing_keys"], info

@@ -149,4 +149,45 @@ TEST(TextPresets, AreNamedAndReadBack) {
   }
 }
 
+TEST(TextEncoder, PoolsTheEndOfTextTokenAndLeavesOutWhatFollows) {
+  auto o = small();
+  o.post_norm = o.embed_norm = o.pooler = false;
+  o.causal = true;
+  o.pooling = weft::nn::Pooling::eot;
+  o.eot_token = 29;
+  auto m = make(o);
+  const torch::NoGradGuard no_grad;
+  const auto ids = torch::tensor({{3, 4, 29, 29, 7}, {3, 5, 6, 8, 29}});
+  const auto out = m->encode({.data = ids});
+  EXPECT_TRUE(out.mask.equal(torch::tensor({{1, 1, 1, 0, 0}, {1, 1, 1, 1, 1}}).to(torch::kBool)));
+  EXPECT_TRUE(out.pooled[0].equal(out.tokens[0][2]));
+  EXPECT_TRUE(out.pooled[1].equal(out.tokens[1][4]));
+  const auto cut = m->encode({.data = ids.narrow(0, 0, 1).narrow(1, 0, 3)});
+  EXPECT_LT(relative_error(out.pooled[0], cut.pooled[0]), 1e-6);
+  EXPECT_THAT(
+      [&] {
+        m->encode({.data = torch::tensor({{3, 4, 5}})});
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("lacks the end-of-text token 29")));
+  o.eot_token = -1;  // the largest id
+  const auto largest = make(o)->encode({.data = torch::tensor({{3, 9, 4}, {3, 4, 9}})});
+  EXPECT_TRUE(largest.pooled[0].equal(largest.tokens[0][1]));
+  EXPECT_TRUE(largest.pooled[1].equal(largest.tokens[1][2]));
+  o.causal = false;
+  EXPECT_THAT([&] { make(o); }, ThrowsMessage<c10::ValueError>(HasSubstr("only a causal tower")));
+}
+
+TEST(TextEncoder, HeadStandsBehindThePooledToken) {
+  auto o = small();
+  o.post_norm = o.embed_norm = o.pooler = false;
+  o.pooling = weft::nn::Pooling::last;
+  o.projection_size = 7;
+  auto m = make(o);
+  const torch::NoGradGuard no_grad;
+  const auto batch = tokens();
+  const auto out = m->encode(input(batch));
+  EXPECT_EQ(m->info().pooled_size, 7);
+  EXPECT_LT(relative_error(out.pooled[1], m->head(out.tokens[1][1])), 1e-6);
+}
+
 }  // namespace text_encoder_test

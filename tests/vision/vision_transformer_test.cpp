@@ -98,6 +98,25 @@ TEST(VisionTransformer, PoolersAreTheirDefinitions) {
   EXPECT_FALSE(m->named_parameters().contains("positions"));
 }
 
+TEST(VisionTransformer, PoolsByAttentionAndNormsThePooledVectorAlone) {
+  auto o = small();
+  o.pooling = weft::nn::Pooling::map;
+  auto m = make(o);
+  const torch::NoGradGuard no_grad;
+  const auto pixels = torch::randn({2, 3, 20, 20});
+  auto out = m->encode({.data = pixels});
+  EXPECT_TRUE(out.pooled.equal(m->attention_pool(out.tokens)));
+  o.pooling = weft::nn::Pooling::cls;
+  o.norm_pooled = true;
+  m = make(o);
+  out = m->encode({.data = pixels}, {.hidden_layers = {-1}});
+  EXPECT_TRUE(out.tokens.equal(out.hidden[0]));
+  EXPECT_TRUE(out.pooled.equal(m->norm(out.tokens.select(1, 0))));
+  o.class_token = false;
+  o.num_registers = 0;
+  EXPECT_THAT([&] { make(o); }, ThrowsMessage<c10::ValueError>(HasSubstr("pooling must be cls")));
+}
+
 TEST(VisionTransformer, BytesEqualNormalisedPixels) {
   auto m = make(small());
   const auto bytes = torch::randint(0, 256, {2, 3, 20, 20}, torch::kByte);

@@ -43,6 +43,14 @@ WEFT_API EncoderFolder make_encoder(const std::string& name, const Json& config 
 /// The same from options that no name stands for: wraps an encoder for save_encoder.
 WEFT_API EncoderFolder wrap_encoder(std::shared_ptr<Encoder> encoder);
 
+/// preprocessor_config.json for the whole image at the size that an image encoder was made for,
+/// with its pixel statistics; null for other encoders.
+WEFT_API Json default_preprocessor(const Encoder& encoder);
+/// The other way: an image encoder takes the statistics for uint8 input from a preprocessor. `file`
+/// stands in errors.
+WEFT_API void take_pixel_statistics(Encoder& encoder, const Json& preprocessor,
+                                    const std::filesystem::path& file);
+
 /// A module's parameters and persistent buffers, in its own order.
 WEFT_API std::vector<NamedTensor> named_tensors(const torch::nn::Module& module);
 

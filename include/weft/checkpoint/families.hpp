@@ -32,7 +32,8 @@ struct Family {
   std::function<Json(const Encoder& encoder)> config;
 };
 
-/// By config.json's model_type: dinov2, dinov2_with_registers, vit, bert. Users add theirs with
+/// By config.json's model_type: bert, clip_text_model, clip_vision_model, dinov2,
+/// dinov2_with_registers, siglip_text_model, siglip_vision_model, vit. Users add theirs with
 /// families().add(...).
 WEFT_API Registry<Family>& families();
 

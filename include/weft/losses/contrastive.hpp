@@ -7,6 +7,7 @@
 #include <ATen/ops/exp.h>
 
 #include <weft/ops/info_nce.hpp>
+#include <weft/ops/sigmoid_loss.hpp>
 
 namespace weft::losses {
 
@@ -20,6 +21,18 @@ inline const double kMaxLogitScale = std::log(100.0);
 inline at::Tensor contrastive_loss(const at::Tensor& image, const at::Tensor& text,
                                    const at::Tensor& logit_scale) {
   return ops::info_nce(image, text, at::exp(logit_scale));
+}
+
+/// SigLIP's logit scale and bias (Zhai et al., 2023, section 3.2) start at ln 10 and -10: with so
+/// many more wrong pairs than right ones, most are answered rightly from the start.
+inline const double kInitialSigmoidScale = std::log(10.0);
+inline constexpr double kInitialSigmoidBias = -10.0;
+
+/// Sigmoid loss over unit rows: image, text [N, D], logit_scale [] = t', logit_bias [] = b, the
+/// logits are exp(t') image text^T + b. Returns [] as contrastive_loss, see ops::sigmoid_loss.
+inline at::Tensor sigmoid_loss(const at::Tensor& image, const at::Tensor& text,
+                               const at::Tensor& logit_scale, const at::Tensor& logit_bias) {
+  return ops::sigmoid_loss(image, text, at::exp(logit_scale), logit_bias);
 }
 
 /// To be called after each optimiser step: 0 <= tau <= max, in place and outside the graph.

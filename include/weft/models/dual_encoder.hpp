@@ -1,6 +1,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string_view>
 
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/pimpl.h>
@@ -12,12 +14,27 @@
 
 namespace weft::models {
 
+/// What carries a tower's vector into the shared space.
+enum class Projection {
+  none,         ///< nothing: the tower's vector has the width of the space already (SigLIP)
+  linear,       ///< a matrix (CLIP)
+  linear_bias,  ///< and a bias
+};
+
+enum class ContrastiveLoss {
+  infonce,  ///< losses::contrastive_loss (CLIP)
+  sigmoid,  ///< losses::sigmoid_loss with a learned bias (SigLIP)
+};
+
 struct DualEncoderOptions {
   int64_t embed_dim = 384;  ///< E, width of the shared space
   nn::Pooling image_pool = nn::Pooling::encoder;
   nn::Pooling text_pool = nn::Pooling::encoder;
-  bool projection_bias = true;
-  double init_logit_scale = losses::kInitialLogitScale;
+  Projection image_projection = Projection::linear_bias;
+  Projection text_projection = Projection::linear_bias;
+  ContrastiveLoss loss = ContrastiveLoss::infonce;
+  std::optional<double> init_logit_scale = {};           ///< logarithm; by default that of the loss
+  double init_logit_bias = losses::kInitialSigmoidBias;  ///< of the sigmoid loss
   double max_logit_scale = losses::kMaxLogitScale;
 
   template <class Self, class V>
@@ -25,22 +42,27 @@ struct DualEncoderOptions {
     v("embed_dim", o.embed_dim, "width of the shared space");
     v("image_pool", o.image_pool, "how the tokens of an image become one vector");
     v("text_pool", o.text_pool, "how the tokens of a text become one vector");
-    v("projection_bias", o.projection_bias, "whether the projections have a bias");
-    v("init_logit_scale", o.init_logit_scale, "logarithm of the scale at the start");
+    v("image_projection", o.image_projection, "what carries the image's vector into the space");
+    v("text_projection", o.text_projection, "what carries the text's vector into the space");
+    v("loss", o.loss, "contrastive loss");
+    v("init_logit_scale", o.init_logit_scale,
+      "logarithm of the scale at the start; by default ln(1/0.07), sigmoid: ln 10");
+    v("init_logit_bias", o.init_logit_bias, "bias of the sigmoid loss at the start");
     v("max_logit_scale", o.max_logit_scale, "upper bound of the scale's logarithm");
   }
 };
 
-/// Two towers, a linear projection each, one shared space: CLIP (Radford et al., 2021), and LiT
-/// (Zhai et al., 2022) where a tower is locked. Any two encoders fit, also two of one modality.
+/// Two towers, a projection each, one shared space: CLIP (Radford et al., 2021), SigLIP (Zhai et
+/// al., 2023) with the sigmoid loss, and LiT (Zhai et al., 2022) where a tower is locked. Any two
+/// encoders fit, also two of one modality.
 ///
 ///     DualEncoder model(vision, text, DualEncoderOptions{.embed_dim = 512});
 ///     auto loss = model->loss(model->encode_image({.data = pixels}), model->encode_text({.data =
 ///     ids, .mask = mask})); loss.backward();  optimizer.step();  model->clamp_scale_();
 ///
 /// Parameters: image.*, text.*, image_projection.{weight,bias}, text_projection.{weight,bias} (both
-/// as torch's Linear starts them), logit_scale [].
-/// Differs from CLIP: the projections have a bias unless projection_bias is off.
+/// as torch's Linear starts them), logit_scale [], and logit_bias [] with the sigmoid loss.
+/// Differs from CLIP: the projections have a bias by default.
 class WEFT_API DualEncoderImpl : public torch::nn::Module {
  public:
   DualEncoderImpl(std::shared_ptr<Encoder> image_encoder, std::shared_ptr<Encoder> text_encoder,
@@ -51,16 +73,32 @@ class WEFT_API DualEncoderImpl : public torch::nn::Module {
                       options.embed_dim);
     image = register_module("image", std::move(image_encoder));
     text = register_module("text", std::move(text_encoder));
-    const auto projection = [&](int64_t width) {
-      return torch::nn::Linear(
-          torch::nn::LinearOptions(width, options.embed_dim).bias(options.projection_bias));
+    const auto projection = [&](const char* name, int64_t width,
+                                Projection kind) -> torch::nn::Linear {
+      if (kind != Projection::none)
+        return register_module(name,
+                               torch::nn::Linear(torch::nn::LinearOptions(width, options.embed_dim)
+                                                     .bias(kind == Projection::linear_bias)));
+      TORCH_CHECK_VALUE(width == options.embed_dim, "DualEncoder: without ", name,
+                        " the tower's width must be embed_dim, got ", width, " and ",
+                        options.embed_dim);
+      return torch::nn::Linear(nullptr);
     };
-    image_projection = register_module(
-        "image_projection", projection(nn::pooled_size(image->info(), options.image_pool)));
-    text_projection = register_module("text_projection",
-                                      projection(nn::pooled_size(text->info(), options.text_pool)));
+    image_projection =
+        projection("image_projection", nn::pooled_size(image->info(), options.image_pool),
+                   options.image_projection);
+    text_projection =
+        projection("text_projection", nn::pooled_size(text->info(), options.text_pool),
+                   options.text_projection);
+    const bool sigmoid = options.loss == ContrastiveLoss::sigmoid;
+    if (!options.init_logit_scale)
+      options.init_logit_scale =
+          sigmoid ? losses::kInitialSigmoidScale : losses::kInitialLogitScale;
     logit_scale = register_parameter("logit_scale",
-                                     torch::full({}, options.init_logit_scale, torch::kFloat32));
+                                     torch::full({}, *options.init_logit_scale, torch::kFloat32));
+    if (sigmoid)
+      logit_bias = register_parameter("logit_bias",
+                                      torch::full({}, options.init_logit_bias, torch::kFloat32));
   }
 
   /// Unit rows [B, E] in fp32, also under autocast (in fp64 for a model of doubles).
@@ -77,12 +115,18 @@ class WEFT_API DualEncoderImpl : public torch::nn::Module {
   }
 
   /// features [B, F] -> unit rows [B, E].
-  Tensor project_image(const Tensor& features) { return unit(image_projection(features)); }
-  Tensor project_text(const Tensor& features) { return unit(text_projection(features)); }
+  Tensor project_image(const Tensor& features) {
+    return unit(image_projection ? image_projection(features) : features);
+  }
+  Tensor project_text(const Tensor& features) {
+    return unit(text_projection ? text_projection(features) : features);
+  }
 
-  /// Symmetric InfoNCE [] of unit rows [B, E] at the learned scale.
+  /// options.loss [] of unit rows [B, E] at the learned scale (and bias).
   Tensor loss(const Tensor& image_rows, const Tensor& text_rows) {
-    return losses::contrastive_loss(image_rows, text_rows, logit_scale);
+    return logit_bias.defined()
+               ? losses::sigmoid_loss(image_rows, text_rows, logit_scale, logit_bias)
+               : losses::contrastive_loss(image_rows, text_rows, logit_scale);
   }
   /// To be called after each optimiser step.
   void clamp_scale_() { losses::clamp_logit_scale_(logit_scale, options.max_logit_scale); }
@@ -101,8 +145,9 @@ class WEFT_API DualEncoderImpl : public torch::nn::Module {
 
   DualEncoderOptions options;
   std::shared_ptr<Encoder> image, text;
-  torch::nn::Linear image_projection{nullptr}, text_projection{nullptr};
+  torch::nn::Linear image_projection{nullptr}, text_projection{nullptr};  // null with none
   Tensor logit_scale;  // [], the scale's logarithm
+  Tensor logit_bias;   // []; undefined without the sigmoid loss
 
  private:
   static Tensor unit(const Tensor& rows) {
@@ -119,3 +164,10 @@ class WEFT_API DualEncoderImpl : public torch::nn::Module {
 TORCH_MODULE(DualEncoder);
 
 }  // namespace weft::models
+
+template <>
+inline constexpr std::string_view weft::enum_names<weft::models::Projection>[] = {"none", "linear",
+                                                                                  "linear_bias"};
+template <>
+inline constexpr std::string_view weft::enum_names<weft::models::ContrastiveLoss>[] = {"infonce",
+                                                                                       "sigmoid"};

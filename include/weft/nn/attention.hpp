@@ -38,8 +38,9 @@ struct AttentionOptions {
   }
 };
 
-/// Multi-head self-attention (Vaswani et al., 2017, section 3.2.2), with grouped keys and values
-/// (Ainslie et al., 2023): softmax(q k^T / sqrt(head_dim)) v per head, softmax in fp32.
+/// Multi-head attention (Vaswani et al., 2017, section 3.2.2) of tokens to themselves or to a
+/// context, with grouped keys and values (Ainslie et al., 2023): softmax(q k^T / sqrt(head_dim)) v
+/// per head, softmax in fp32.
 class WEFT_API AttentionImpl : public torch::nn::Module {
  public:
   explicit AttentionImpl(const AttentionOptions& o) : options(o) {
@@ -72,22 +73,31 @@ class WEFT_API AttentionImpl : public torch::nn::Module {
     }
   }
 
-  /// x [B, N, D]; mask undefined, [B, N] bool (true = a real token, which may be attended to) or
-  /// [B, 1|H, N, N] bool (true = may attend). Returns [B, N, D]. Every token must see a token.
-  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& mask = {}) {
+  /// x [B, N, D]; context [B, M, D] holds what is attended to, undefined = x itself, M = N. mask
+  /// undefined, [B, M] bool (true = a real token, which may be attended to) or [B, 1|H, N, M] bool
+  /// (true = may attend). Returns [B, N, D]. Every token must see a token.
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& mask = {},
+                        const torch::Tensor& context = {}) {
     TORCH_CHECK_VALUE(x.dim() == 3 && x.size(2) == options.hidden_size,
                       "Attention: x must be [B, N, ", options.hidden_size, "], got ", x.sizes());
+    TORCH_CHECK_VALUE(!context.defined() || (context.dim() == 3 && context.size(0) == x.size(0) &&
+                                             context.size(2) == options.hidden_size),
+                      "Attention: context must be [", x.size(0), ", M, ", options.hidden_size,
+                      "], got ", context.sizes());
+    TORCH_CHECK_VALUE(!context.defined() || !options.causal,
+                      "Attention: causal attention takes no context");
+    const auto& source = context.defined() ? context : x;
     const auto heads = [&](const torch::Tensor& y, int64_t count) {
-      return y.view({x.size(0), x.size(1), count, options.head_dim}).transpose(1, 2);
+      return y.view({y.size(0), y.size(1), count, options.head_dim}).transpose(1, 2);
     };
-    auto queries = heads(q(x), options.num_heads);    // [B, H, N, d]
-    auto keys = heads(k(x), options.num_kv_heads);    // [B, H', N, d]
-    auto values = heads(v(x), options.num_kv_heads);  // [B, H', N, d]
+    auto queries = heads(q(x), options.num_heads);         // [B, H, N, d]
+    auto keys = heads(k(source), options.num_kv_heads);    // [B, H', M, d]
+    auto values = heads(v(source), options.num_kv_heads);  // [B, H', M, d]
     if (options.qk_norm) {
       queries = q_norm(queries).to(values.scalar_type());
       keys = k_norm(keys).to(values.scalar_type());
     }
-    const auto allowed = attention_mask(x, mask);
+    const auto allowed = attention_mask(x, mask, source.size(1));
     const auto attended = at::scaled_dot_product_attention(
         queries, keys, values, allowed.defined() ? std::optional(allowed) : std::nullopt,
         is_training() ? options.dropout : 0.0, options.causal && !allowed.defined(),
@@ -100,17 +110,17 @@ class WEFT_API AttentionImpl : public torch::nn::Module {
   Norm q_norm{nullptr}, k_norm{nullptr};
 
  private:
-  torch::Tensor attention_mask(const torch::Tensor& x, const torch::Tensor& mask) const {
+  torch::Tensor attention_mask(const torch::Tensor& x, const torch::Tensor& mask, int64_t M) const {
     if (!mask.defined()) return mask;
     const auto B = x.size(0), N = x.size(1);
     TORCH_CHECK_VALUE(mask.scalar_type() == at::kBool, "Attention: mask must be bool, got ",
                       mask.scalar_type());
-    const bool keys_only = mask.dim() == 2 && mask.size(0) == B && mask.size(1) == N;
+    const bool keys_only = mask.dim() == 2 && mask.size(0) == B && mask.size(1) == M;
     TORCH_CHECK_VALUE(keys_only || (mask.dim() == 4 && mask.size(0) == B && mask.size(2) == N &&
-                                    mask.size(3) == N),
-                      "Attention: mask must be [B, N] or [B, 1|H, N, N] with B = ", B, ", N = ", N,
-                      ", got ", mask.sizes());
-    auto allowed = keys_only ? mask.view({B, 1, 1, N}).expand({B, 1, N, N}) : mask;
+                                    mask.size(3) == M),
+                      "Attention: mask must be [B, M] or [B, 1|H, N, M] with B = ", B, ", N = ", N,
+                      ", M = ", M, ", got ", mask.sizes());
+    auto allowed = keys_only ? mask.view({B, 1, 1, M}).expand({B, 1, N, M}) : mask;
     if (options.causal) allowed = allowed.logical_and(at::ones({N, N}, mask.options()).tril());
     return allowed;
   }

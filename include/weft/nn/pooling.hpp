@@ -16,10 +16,13 @@ enum class Pooling {
   mean,      ///< the mean over real tokens, without class and register tokens of images
   cls_mean,  ///< cls beside mean
   last,      ///< the last real token
+  eot,       ///< the end-of-text token, which only a text encoder can find (its option pooling)
+  map,       ///< attention pooling (nn/attention_pool.hpp), whose weights are the encoder's
 };
 
 /// Pools `output` into [B, pooled_size(info, pooling)]; sums run in fp32. Every row needs a real
-/// token.
+/// token. eot and map are refused: they are what Pooling::encoder gives of an encoder with that
+/// option.
 WEFT_API at::Tensor pool(const EncoderOutput& output, Pooling pooling);
 
 /// Width of the result. Refuses poolings that the encoder cannot give.
@@ -28,5 +31,5 @@ WEFT_API int64_t pooled_size(const EncoderInfo& info, Pooling pooling);
 }  // namespace weft::nn
 
 template <>
-inline constexpr std::string_view weft::enum_names<weft::nn::Pooling>[] = {"encoder", "cls", "mean",
-                                                                           "cls+mean", "last"};
+inline constexpr std::string_view weft::enum_names<weft::nn::Pooling>[] = {
+    "encoder", "cls", "mean", "cls+mean", "last", "eot", "map"};

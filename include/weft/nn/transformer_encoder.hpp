@@ -1,5 +1,6 @@
 #pragma once
 
+#include <weft/nn/attention_pool.hpp>
 #include <weft/nn/pooling.hpp>
 #include <weft/nn/sockets.hpp>
 #include <weft/nn/transformer_stack.hpp>
@@ -11,17 +12,30 @@ namespace weft::nn {
 class WEFT_API TransformerEncoder : public Encoder {
  public:
   TransformerStack blocks{nullptr};
-  Norm norm{nullptr};      // after the blocks; null where there is none
-  Linear pooler{nullptr};  // tanh(pooler(first token)); null where there is none
+  Norm norm{nullptr};  // after the blocks; null where there is none
+  AttentionPool attention_pool{nullptr};
+  Linear pooler{nullptr};  // pooled = tanh(pooler(pooled))
+  Linear head{nullptr};    // pooled = head(pooled)
 
  protected:
-  /// Registers "blocks", "norm" and "pooler", in this order.
-  void make_blocks(const TransformerStackOptions& options, bool final_norm, bool with_pooler);
+  struct End {
+    bool final_norm = true;
+    bool norm_pooled = false;  ///< the norm is the pooled vector's; tokens leave without it
+    Pooling pooling = Pooling::cls;
+    bool pooler = false;
+    int64_t projection_size = 0;  ///< of the head; 0 = none
+  };
+  /// Registers "blocks", "norm", "attention_pool", "pooler" and "head", in this order, as far as
+  /// there are any.
+  void make_blocks(const TransformerStackOptions& options, const End& end);
 
   /// The rest of encode, from embeddings x [B, N, D]. `out` comes with the mask and the prefix.
-  /// pooled is the pooler's, else that of `pooling`; undefined where the tower is left early.
-  EncoderOutput encode_blocks(const torch::Tensor& x, EncoderOutput out, Pooling pooling,
+  /// pooled is undefined where the tower is left early.
+  EncoderOutput encode_blocks(const torch::Tensor& x, EncoderOutput out,
                               const EncodeOptions& options);
+
+ private:
+  End end_;
 };
 
 /// Block options from the members that all towers' options name alike; intermediate_size 0 is

@@ -21,8 +21,13 @@ struct TextEncoderOptions {
   bool post_norm = true;   ///< BERT's blocks; else pre-norm, with a final norm
   bool embed_norm = true;  ///< a norm after the sum of embeddings
   bool causal = false;
-  bool pooler = false;   ///< tanh(linear(first token)) (BERT)
-  double dropout = 0.0;  ///< on embeddings and branches, in training
+  /// cls, mean, last, eot, or encoder: last where causal, else cls. eot is the first token
+  /// eot_token (CLIP); what follows it is not computed.
+  nn::Pooling pooling = nn::Pooling::encoder;
+  int64_t eot_token = -1;       ///< -1 = the largest id of each row (OpenAI's CLIP)
+  bool pooler = false;          ///< tanh(linear(pooled)) (BERT)
+  int64_t projection_size = 0;  ///< a linear head behind the pooled token (SigLIP); 0 = none
+  double dropout = 0.0;         ///< on embeddings and branches, in training
   double attention_dropout = 0.0;
   double init_std = 0.02;
 
@@ -41,7 +46,10 @@ struct TextEncoderOptions {
     v("post_norm", o.post_norm);
     v("embed_norm", o.embed_norm);
     v("causal", o.causal);
+    v("pooling", o.pooling);
+    v("eot_token", o.eot_token);
     v("pooler", o.pooler);
+    v("projection_size", o.projection_size);
     v("dropout", o.dropout);
     v("attention_dropout", o.attention_dropout);
     v("init_std", o.init_std);
@@ -62,17 +70,21 @@ class WEFT_API TextEncoderImpl : public nn::TransformerEncoder {
   explicit TextEncoderImpl(const TextEncoderOptions& options);
 
   /// input.data: ids [B, N] int64; input.mask [B, N] bool, true = real, real tokens first. Token
-  /// types are 0. tokens [B, N, D], unspecified where the mask is false; pooled [B, D] is the
-  /// pooler's, else the first token (causal: the last real one); undefined where the tower was left
-  /// early.
+  /// types are 0. tokens [B, N, D], unspecified where the output's mask is false (with the pooling
+  /// eot, behind that token too); pooled [B, info().pooled_size] as options.pooling says, through
+  /// the pooler and the head where there are any; undefined where the tower was left early.
   EncoderOutput encode(const EncoderInput& input, const EncodeOptions& options = {}) override;
   EncoderInfo info() const override;
 
   /// Ids [B, N] and token types [B, N] int64 (undefined = 0) to what enters the blocks, [B, N, D].
   torch::Tensor embed(const torch::Tensor& ids, const torch::Tensor& types = {});
-  /// The rest of encode, from embeddings [B, N, D].
+  /// The rest of encode, from embeddings [B, N, D]; mask ends at the end-of-text token.
   EncoderOutput encode_embedded(const torch::Tensor& x, const torch::Tensor& mask = {},
                                 const EncodeOptions& options = {});
+
+  /// [B, N] bool: the tokens up to the end-of-text token, that one included, and real by `mask`.
+  /// Error on the CPU where a row has none.
+  torch::Tensor mask_to_eot(const torch::Tensor& ids, const torch::Tensor& mask = {}) const;
 
   TextEncoderOptions options;
   Table token_embed{nullptr}, positions{nullptr}, type_embed{nullptr};

@@ -28,6 +28,7 @@ struct VisionTransformerOptions {
   nn::Activation activation = nn::Activation::gelu;
   bool gated = false;  ///< gated mlp, such as SwiGLU with the activation silu
   bool qkv_bias = true;
+  bool qk_norm = false;  ///< a norm on each head's queries and keys
   bool patch_bias = true;
   double eps = 1e-6;         ///< of every norm
   double layer_scale = 0.0;  ///< initial value; 0 = none
@@ -39,8 +40,11 @@ struct VisionTransformerOptions {
   nn::ResampleOptions resample = {};  ///< of learned positions, for other image sizes
   bool pre_norm = false;              ///< a norm before the blocks (CLIP)
   bool final_norm = true;             ///< a norm after them
-  bool pooler = false;                ///< tanh(linear(first token)) (HF ViT)
-  double dropout = 0.0;               ///< on each branch, in training
+  bool norm_pooled = false;           ///< which is the pooled vector's alone (CLIP, timm's fc_norm)
+  /// cls, mean, map, or encoder: the class token where there is one, else the mean patch.
+  nn::Pooling pooling = nn::Pooling::encoder;
+  bool pooler = false;   ///< tanh(linear(first token)) (HF ViT)
+  double dropout = 0.0;  ///< on each branch, in training
   double embed_dropout = 0.0;
   double attention_dropout = 0.0;
   double drop_path = 0.0;                                  ///< the same in every block
@@ -61,6 +65,7 @@ struct VisionTransformerOptions {
     v("activation", o.activation);
     v("gated", o.gated);
     v("qkv_bias", o.qkv_bias);
+    v("qk_norm", o.qk_norm);
     v("patch_bias", o.patch_bias);
     v("eps", o.eps);
     v("layer_scale", o.layer_scale);
@@ -72,6 +77,8 @@ struct VisionTransformerOptions {
     v("resample", o.resample);
     v("pre_norm", o.pre_norm);
     v("final_norm", o.final_norm);
+    v("norm_pooled", o.norm_pooled);
+    v("pooling", o.pooling);
     v("pooler", o.pooler);
     v("dropout", o.dropout);
     v("embed_dropout", o.embed_dropout);
@@ -85,15 +92,17 @@ struct VisionTransformerOptions {
 
 /// The vision transformer (Dosovitskiy et al., 2021) with what its descendants add: LayerScale and
 /// gated mlps (DINOv2, Oquab et al., 2023), register tokens (Darcet et al., 2023), sine-cosine
-/// positions (MoCo v3). Tokens run [class][registers][patches, rows first].
+/// positions (MoCo v3), attention pooling (SigLIP, Zhai et al., 2023). Tokens run
+/// [class][registers][patches, rows first].
 class WEFT_API VisionTransformerImpl : public nn::TransformerEncoder {
  public:
   explicit VisionTransformerImpl(const VisionTransformerOptions& options);
 
   /// input.data: pixels [B, C, H, W], float and normalised, or uint8 (then pixel_mean and pixel_std
   /// are folded into the patch embedding). Pixels beyond the last whole patch are not read. Other
-  /// sizes than image_size resample the positions. tokens [B, N, D]; pooled [B, D] is the pooler's,
-  /// else the class token, else the mean patch; undefined where the tower was left early.
+  /// sizes than image_size resample the positions. tokens [B, N, D]; pooled [B, D] as
+  /// options.pooling says, through the pooler where there is one; undefined where the tower was
+  /// left early.
   EncoderOutput encode(const EncoderInput& input, const EncodeOptions& options = {}) override;
   EncoderInfo info() const override;
 

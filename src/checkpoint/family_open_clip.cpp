@@ -1,0 +1,270 @@
+// open_clip's layout: open_clip_config.json and open_clip_model.safetensors. Its towers are those
+// of CLIP, whose families read a configuration translated from model_cfg.
+#include <cmath>
+
+#include "checkpoint/config_reader.hpp"
+#include "checkpoint/family_list.hpp"
+#include "core/fail.hpp"
+
+namespace weft::checkpoint {
+namespace {
+
+using models::ContrastiveLoss;
+using models::Projection;
+
+constexpr const char* kName = "open_clip";
+
+Json model_cfg(const Json& config) {
+  const auto out = config.get("model_cfg");
+  if (!out.is_object())
+    fail("open_clip_config.json: 'model_cfg' must be an object, found a {}", out.type_name());
+  return out;
+}
+
+// The fields that change the mathematics in a way that weft lacks, and their harmless values.
+void refuse_custom_blocks(const ConfigReader& read) {
+  for (const auto* key : {"qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner",
+                          "scale_attn", "scale_fc", "final_ln_after_pool"})
+    read.require(key, false);
+  read.require("block_type", "default");
+}
+
+std::string activation(const Json& model, const Json& tower) {
+  if (model.get("quick_gelu", false).as_bool()) return "quick_gelu";
+  const auto kind = tower.get("act_kwargs", Json::object()).get("approximate", "none").as_string();
+  return kind == "tanh" ? "gelu_pytorch_tanh" : "gelu";
+}
+
+double eps(const Json& tower) {
+  return tower.get("norm_kwargs", Json::object()).get("eps", 1e-5).as_double();
+}
+
+Json shared(const Json& model, const Json& tower, const ConfigReader& read, int64_t width) {
+  read.require("ls_init_value", Json());
+  return Json::object({{"hidden_size", width},
+                       {"num_hidden_layers", read.integer("layers", 12)},
+                       {"intermediate_size", static_cast<int64_t>(static_cast<double>(width) *
+                                                                  read.number("mlp_ratio", 4.0))},
+                       {"hidden_act", activation(model, tower)},
+                       {"layer_norm_eps", eps(tower)}});
+}
+
+TowerConfig image(const Json& config) {
+  const auto model = model_cfg(config);
+  const auto tower = model.get("vision_cfg", Json::object());
+  const ConfigReader read(tower, kName);
+  if (!tower.get("timm_model_name").is_null())
+    fail(
+        "open_clip_config.json: the image tower is timm's {}, which this layout does not read; "
+        "only open_clip's own vision transformer is supported",
+        tower.get("timm_model_name").dump());
+  if (tower.get("layers").is_array())
+    fail(
+        "open_clip_config.json: the image tower is a ResNet ('layers' is a list); only vision "
+        "transformers are supported");
+  refuse_custom_blocks(read);
+  read.require("attentional_pool", false);
+  read.require("no_ln_pre", false);
+  read.require("pos_embed_type", "learnable");
+  read.require("pool_type", "tok");
+  const auto width = read.integer("width", 768), head = read.integer("head_width", 64);
+  if (head <= 0 || width % head != 0)
+    fail("open_clip_config.json: 'width' ({}) must be a multiple of 'head_width' ({})", width,
+         head);
+  auto out = shared(model, tower, read, width);
+  out.set("num_attention_heads", width / head)
+      .set("image_size", read.side("image_size", 224))
+      .set("patch_size", read.side("patch_size", 16))
+      .set("interpolate_antialias", true);
+  return {"clip_vision_model", out};
+}
+
+TowerConfig text(const Json& config) {
+  const auto model = model_cfg(config);
+  const auto tower = model.get("text_cfg", Json::object());
+  const ConfigReader read(tower, kName);
+  if (!tower.get("hf_model_name").is_null())
+    fail(
+        "open_clip_config.json: the text tower is Hugging Face's {}, which this layout does not "
+        "read; only open_clip's own text transformer is supported",
+        tower.get("hf_model_name").dump());
+  refuse_custom_blocks(read);
+  read.require("embed_cls", false);
+  read.require("no_causal_mask", false);
+  read.require("pool_type", "argmax");
+  read.require("proj_type", "linear");
+  read.require("proj_bias", false);
+  auto out = shared(model, tower, read, read.integer("width", 512));
+  // 2: the largest id ends the text, as open_clip's argmax has it.
+  out.set("num_attention_heads", read.integer("heads", 8))
+      .set("vocab_size", read.integer("vocab_size", 49408))
+      .set("max_position_embeddings", read.integer("context_length", 77))
+      .set("eos_token_id", 2);
+  return {"clip_text_model", out};
+}
+
+models::DualEncoderOptions options(const Json& config) {
+  const auto model = model_cfg(config);
+  const bool sigmoid = !model.get("init_logit_bias").is_null();
+  models::DualEncoderOptions out{
+      .embed_dim = ConfigReader(model, kName).integer("embed_dim", 512),
+      .image_projection = Projection::linear,
+      .text_projection = Projection::linear,
+      .loss = sigmoid ? ContrastiveLoss::sigmoid : ContrastiveLoss::infonce};
+  if (sigmoid) out.init_logit_bias = model.at("init_logit_bias").as_double();
+  return out;
+}
+
+void block_rules(KeyMap& map, const std::string& theirs, const std::string& ours) {
+  const auto layer = theirs + "transformer.resblocks.{i}.", block = ours + "blocks.{i}.";
+  const auto attention = block + "attention.";
+  for (const std::string p : {"weight", "bias"})
+    map.split(layer + "attn.in_proj_" + p,
+              {attention + "q." + p, attention + "k." + p, attention + "v." + p});
+  map.rename(layer + "attn.out_proj.{p}", attention + "out.{p}")
+      .rename(layer + "ln_1.{p}", block + "norm1.{p}")
+      .rename(layer + "ln_2.{p}", block + "norm2.{p}")
+      .rename(layer + "mlp.c_fc.{p}", block + "mlp.fc1.{p}")
+      .rename(layer + "mlp.c_proj.{p}", block + "mlp.fc2.{p}");
+}
+
+KeyMap open_clip_map(const Json& config) {
+  // CustomTextCLIP keeps the text tower under a name of its own.
+  const std::string t = model_cfg(config).get("custom_text", false).as_bool() ? "text." : "";
+  KeyMap map;
+  block_rules(map, "visual.", "image.");
+  block_rules(map, t, "text.");
+  map.permute(
+         "visual.class_embedding", "image.class_token",
+         [](const at::Tensor& x) {
+           return x.view({1, 1, -1});
+         },
+         [](const at::Tensor& x) { return x.view({-1}); })
+      .permute(
+          "visual.positional_embedding", "image.positions",
+          [](const at::Tensor& x) { return x.unsqueeze(0); },
+          [](const at::Tensor& x) { return x.squeeze(0); })
+      .rename("visual.conv1.weight", "image.patch_embed.weight")
+      .rename("visual.ln_pre.{p}", "image.pre_norm.{p}")
+      .rename("visual.ln_post.{p}", "image.norm.{p}")
+      .transpose("visual.proj", "image_projection.weight")
+      .rename(t + "token_embedding.weight", "text.token_embed.weight")
+      .rename(t + "positional_embedding", "text.positions.weight")
+      .rename(t + "ln_final.{p}", "text.norm.{p}")
+      .transpose(t + "text_projection", "text_projection.weight")
+      .rename("logit_scale", "logit_scale")
+      .rename("logit_bias", "logit_bias")
+      .drop(t + "attn_mask", "a buffer: the causal mask");
+  return map;
+}
+
+Json config_of(const models::DualEncoderImpl& model, const TowerConfig& image,
+               const TowerConfig& text) {
+  if (image.family != "clip_vision_model" || text.family != "clip_text_model")
+    fail(
+        "the layout open_clip holds towers of the families clip_vision_model and clip_text_model, "
+        "found {} and {}",
+        image.family, text.family);
+  const auto& o = model.options;
+  if (o.image_pool != nn::Pooling::encoder || o.text_pool != nn::Pooling::encoder)
+    refuse_option(kName, "another pooling than the towers' own");
+  if (o.image_projection != Projection::linear || o.text_projection != Projection::linear)
+    refuse_option(kName, "projections other than linear");
+  const ConfigReader v(image.config, image.family), t(text.config, text.family);
+  const auto act = v.text("hidden_act", "quick_gelu");
+  if (act != t.text("hidden_act", "quick_gelu")) refuse_option(kName, "two activations");
+  const auto tower = [&](const ConfigReader& read, int64_t width, int64_t intermediate) {
+    auto out = Json::object({{"layers", read.integer("num_hidden_layers", 12)}, {"width", width}});
+    if (intermediate != 4 * width)
+      out.set("mlp_ratio", static_cast<double>(intermediate) / static_cast<double>(width));
+    if (const auto e = read.number("layer_norm_eps", 1e-5); e != 1e-5)
+      out.set("norm_kwargs", Json::object({{"eps", e}}));
+    if (act == "gelu_pytorch_tanh") out.set("act_kwargs", Json::object({{"approximate", "tanh"}}));
+    return out;
+  };
+  const auto width = v.integer("hidden_size", 768), text_width = t.integer("hidden_size", 512);
+  auto vision_cfg = tower(v, width, v.integer("intermediate_size", 3072));
+  vision_cfg.set("image_size", v.side("image_size", 224))
+      .set("patch_size", v.side("patch_size", 32))
+      .set("head_width", width / v.integer("num_attention_heads", 12));
+  auto text_cfg = tower(t, text_width, t.integer("intermediate_size", 2048));
+  const auto eot = t.integer("eos_token_id", 49407);
+  if (eot != 2 && eot != t.integer("vocab_size", 49408) - 1)
+    refuse_option(kName, "eot_token, as it takes the largest id for the end of the text");
+  text_cfg.set("heads", t.integer("num_attention_heads", 8))
+      .set("vocab_size", t.integer("vocab_size", 49408))
+      .set("context_length", t.integer("max_position_embeddings", 77));
+  auto model_cfg = Json::object(
+      {{"embed_dim", o.embed_dim}, {"vision_cfg", vision_cfg}, {"text_cfg", text_cfg}});
+  if (act == "quick_gelu") model_cfg.set("quick_gelu", true);
+  if (act != "quick_gelu" && act != "gelu" && act != "gelu_pytorch_tanh")
+    refuse_option(kName, "the activation " + act);
+  if (o.loss == ContrastiveLoss::sigmoid) model_cfg.set("init_logit_bias", o.init_logit_bias);
+  return Json::object({{"model_cfg", model_cfg}});
+}
+
+// preprocess_cfg as open_clip's evaluation reads it. Differs by at most one pixel: its centre crop
+// rounds an odd remainder half to even.
+vision::ImageTransformOptions read_transform(const Json& config,
+                                             const vision::ImageTransformOptions& other) {
+  const auto cfg = config.get("preprocess_cfg", Json::object());
+  const ConfigReader read(cfg, kName);
+  auto out = other;
+  out.size = read.side("size", other.size);
+  const auto channels = [&](const char* key, std::vector<double>& values) {
+    if (cfg.get(key).is_null()) return;
+    values = cfg.at(key).as_doubles();
+    if (values.size() != 3)
+      fail("open_clip_config.json: '{}' must have 3 values, found {}", key, values.size());
+  };
+  channels("mean", out.mean);
+  channels("std", out.std);
+  read.require("mode", "RGB");
+  const auto interpolation = read.text("interpolation", "bicubic");
+  if (interpolation != "bicubic" && interpolation != "bilinear")
+    fail(
+        "open_clip_config.json: 'interpolation' is '{}', and only bicubic and bilinear are "
+        "supported",
+        interpolation);
+  out.filter = interpolation == "bicubic" ? io::Filter::bicubic : io::Filter::bilinear;
+  const auto mode = read.text("resize_mode", "shortest");
+  if (mode != "shortest" && mode != "squash")
+    fail("open_clip_config.json: 'resize_mode' is '{}', and only shortest and squash are supported",
+         mode);
+  out.squash = mode == "squash";
+  return out;
+}
+
+void write_transform(Json& config, const vision::ImageTransformOptions& transform) {
+  if (transform.filter != io::Filter::bicubic && transform.filter != io::Filter::bilinear)
+    refuse_option(kName, "another resize than bicubic or bilinear");
+  if (!transform.squash && transform.resize > 0 && transform.resize != transform.size)
+    refuse_option(kName, "a resize to more than the crop");
+  auto cfg = config.get("preprocess_cfg", Json::object());
+  cfg.set("size", transform.size)
+      .set("mode", "RGB")
+      .set("mean", transform.mean)
+      .set("std", transform.std)
+      .set("interpolation", transform.filter == io::Filter::bicubic ? "bicubic" : "bilinear")
+      .set("resize_mode", transform.squash ? "squash" : "shortest");
+  config.set("preprocess_cfg", cfg);
+}
+
+}  // namespace
+
+DualFamily open_clip_family() {
+  return {.architecture = "",
+          .image = image,
+          .text = text,
+          .image_prefix = "visual.",
+          .text_prefix = "",
+          .options = options,
+          .key_map = open_clip_map,
+          .read_transform = read_transform,
+          .write_transform = write_transform,
+          .config_file = "open_clip_config.json",
+          .weights_file = "open_clip_model.safetensors",
+          .config = config_of};
+}
+
+}  // namespace weft::checkpoint
