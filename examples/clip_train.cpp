@@ -3,9 +3,11 @@
 //
 //     clip_train --train 'scenes/train-*.tar' --val scenes/val-000000.tar --out runs/clip
 //                --vision vit_tiny --text text_tiny
+//     clip_train --train ... --model CLIP_FOLDER|ViT-B-32 --out runs/tuned
 //
-// Towers are Hugging Face folders or presets. The last line of stdout is one JSON object: recalls
-// on --val and seconds by stage.
+// Towers are Hugging Face folders or presets; --model brings both, from a folder of any layout (to
+// be tuned further, and saved in that layout) or by open_clip's name. The last line of stdout is
+// one JSON object: recalls on --val and seconds by stage.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -13,6 +15,7 @@
 #include <optional>
 
 #include <weft/checkpoint/dual_encoder_folder.hpp>
+#include <weft/checkpoint/dual_families.hpp>
 #include <weft/checkpoint/preprocessor.hpp>
 #include <weft/checkpoint/snapshot.hpp>
 #include <weft/core/flags.hpp>
@@ -27,7 +30,9 @@
 #include <weft/report/stages.hpp>
 #include <weft/tokenizers/bpe_trainer.hpp>
 #include <weft/train/contrastive.hpp>
+#include <weft/train/rules.hpp>
 #include <weft/train/trainer.hpp>
+#include <weft/vision/vision_transformer.hpp>
 
 #include "program.hpp"
 
@@ -36,12 +41,14 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Options {
-  std::string train, vision, text, out;
+  std::string train, out;
+  std::optional<std::string> model = {}, vision = {}, text = {};
   std::optional<std::string> val = {}, negatives = {}, tokenizer = {};
   bool lock_vision = false, lock_text = false, grad_checkpointing = false;
-  weft::models::DualEncoderOptions model = {};
-  int64_t image_size = 224, batch_size = 512, workers = 2, vocab_size = 8000, max_text_tokens = 64;
-  double max_bad_fraction = 0.05;
+  weft::models::DualEncoderOptions dual = {};
+  std::optional<int64_t> image_size = {};
+  int64_t batch_size = 512, workers = 2, vocab_size = 8000, max_text_tokens = 77;
+  double max_bad_fraction = 0.05, layer_decay = 1, patch_dropout = 0;
   bool dry_run = false;
   weft::train::TrainerOptions trainer = {};
 
@@ -52,23 +59,28 @@ struct Options {
     v("val", o.val, "shards for retrieval at the end");
     v("negatives", o.negatives,
       "key of a --val sample's JSON that holds a wrong caption, such as 'swapped'");
-    v("vision", o.vision, weft::required,
-      "image tower: a Hugging Face folder, or a preset such as vit_tiny");
-    v("text", o.text, weft::required,
-      "text tower: a Hugging Face folder, or a preset such as text_tiny");
+    v("model", o.model,
+      "both towers: a folder of Hugging Face, open_clip or weft, or open_clip's name, ViT-B-32");
+    v("vision", o.vision,
+      "image tower: a folder of Hugging Face or timm, or a preset such as vit_tiny or ViT-B-32");
+    v("text", o.text,
+      "text tower: a Hugging Face folder, or a preset such as text_tiny or ViT-B-32");
     v("lock_vision", o.lock_vision, "freeze the image tower; it runs once");
     v("lock_text", o.lock_text, "freeze the text tower; it runs once");
     v("grad_checkpointing", o.grad_checkpointing,
       "compute activations of trained towers again in the backward pass: less memory, more time");
     v("tokenizer", o.tokenizer,
-      "tokenizer.json or its folder; else the tower's, else a byte-level BPE of the captions");
+      "tokenizer.json or its folder; else the folder's, else a byte-level BPE of the captions");
     v("vocab_size", o.vocab_size, "of that BPE");
-    v("model", o.model);
-    v("image_size", o.image_size, "pixels a side");
+    v("dual", o.dual);
+    v("image_size", o.image_size, "pixels a side; by default the model's");
     v("batch_size", o.batch_size, "samples a step and rank");
     v("workers", o.workers, "threads that decode images");
     v("max_text_tokens", o.max_text_tokens, "longer captions are cut");
     v("max_bad_fraction", o.max_bad_fraction, "largest share of damaged samples");
+    v("layer_decay", o.layer_decay,
+      "a layer's learning rate is this share of the next one's; for fine-tuning");
+    v("patch_dropout", o.patch_dropout, "share of each image's patches to leave out in training");
     v("out", o.out, weft::required, "run folder: config, metrics, report, checkpoints and model");
     v("dry_run", o.dry_run, "build everything, read one batch, say what would be done");
     v("trainer", o.trainer);
@@ -82,27 +94,28 @@ Options parse(int argc, char** argv, Options options) {
        {std::pair{"train", "train-data"}, {"val", "val-data"}, {"lock-vision", "lock-image"}})
     flags.alias(flag, other);
   flags.parse(argc, argv);
+  if (options.model.has_value() == (options.vision && options.text))
+    throw weft::Error("--model, or both --vision and --text, must name what to train",
+                      weft::ErrorKind::usage);
   return options;
 }
 
 /// Frozen towers want their patch tokens averaged and little regularisation; training from scratch
-/// wants a warm-up.
-Options defaults(bool frozen) {
+/// wants a warm-up. CLIP's own towers pool themselves.
+Options defaults(bool frozen, bool clip) {
   Options o;
   o.trainer.epochs = 12;
-  o.model.image_pool = frozen ? weft::nn::Pooling::cls_mean : weft::nn::Pooling::mean;
-  o.model.text_pool = weft::nn::Pooling::mean;
+  if (clip) {
+    o.dual.image_projection = o.dual.text_projection = weft::models::Projection::linear;
+  } else {
+    o.dual.image_pool = frozen ? weft::nn::Pooling::cls_mean : weft::nn::Pooling::mean;
+    o.dual.text_pool = weft::nn::Pooling::mean;
+  }
   o.trainer.wd = frozen ? 0.05 : 0.1;
   o.trainer.warmup = frozen ? 0 : 100;
   o.trainer.lr_scheduler = frozen ? weft::train::Schedule::linear : weft::train::Schedule::cosine;
   if (!frozen) o.trainer.grad_clip_norm = 1;
   return o;
-}
-
-weft::checkpoint::EncoderFolder tower(const std::string& name, const weft::Json& overrides) {
-  using namespace weft;
-  return fs::is_directory(name) ? checkpoint::load_encoder(name)
-                                : checkpoint::make_encoder(name, overrides);
 }
 
 fs::path own_tokenizer(const Options& options) { return fs::path(options.out) / "tokenizer.json"; }
@@ -111,11 +124,53 @@ fs::path own_tokenizer(const Options& options) { return fs::path(options.out) / 
 std::shared_ptr<weft::tokenizers::Tokenizer> find_tokenizer(const Options& options) {
   using namespace weft;
   if (options.tokenizer) return tokenizers::load_tokenizer(*options.tokenizer);
-  if (fs::is_directory(options.text)) return tokenizers::load_tokenizer(options.text);
+  if (options.text && fs::is_directory(*options.text))
+    return tokenizers::load_tokenizer(*options.text);
   if (!options.trainer.resume.empty() && fs::exists(own_tokenizer(options)))
     return tokenizers::load_tokenizer(own_tokenizer(options));
-  return tokenizers::train_byte_level_bpe(data::read_captions(options.train),
-                                          {.vocab_size = options.vocab_size});
+  // In this order, as configurations of CLIP cannot name 2 as the end of the text.
+  const std::vector<std::string> special = {"<s>", "</s>", "<pad>"};
+  return tokenizers::train_byte_level_bpe(
+      data::read_captions(options.train),
+      {.vocab_size = options.vocab_size, .special_tokens = special});
+}
+
+weft::checkpoint::EncoderFolder tower(const std::string& name, weft::checkpoint::Role role,
+                                      const weft::Json& overrides) {
+  using namespace weft;
+  return fs::is_directory(name) ? checkpoint::load_encoder(name)
+                                : checkpoint::make_encoder(name, role, overrides);
+}
+
+/// The model to train with its tokenizer: --model, or two towers.
+weft::checkpoint::DualEncoderFolder assemble(const Options& options) {
+  using namespace weft;
+  using checkpoint::Role;
+  if (options.model && fs::is_directory(*options.model)) {
+    auto clip = checkpoint::load_dual_encoder(*options.model);
+    if (options.tokenizer) clip.tokenizer = tokenizers::load_tokenizer(*options.tokenizer);
+    if (!clip.tokenizer) checkpoint::fail_without_tokenizer(*options.model);
+    return clip;
+  }
+  const auto tokenizer = find_tokenizer(options);
+  nn::seed_all(options.trainer.seed);
+  auto image = Json::object(), text = Json::object({{"vocab_size", tokenizer->vocab_size()}});
+  if (options.image_size) image.set("image_size", *options.image_size);
+  if (checkpoint::dual_presets().contains(options.model.value_or(options.text.value_or(""))))
+    text.set("eos_token_id", tokenizer->encode("").ids.back());
+  checkpoint::DualEncoderFolder clip;
+  if (options.model) {
+    clip = checkpoint::make_dual_encoder(*options.model, image, text,
+                                         Json::object({{"loss", to_json(options.dual.loss)}}));
+  } else {
+    clip.image = tower(*options.vision, Role::image, image);
+    clip.text = tower(*options.text, Role::text, text);
+    clip.model = models::DualEncoder(clip.image.encoder, clip.text.encoder, options.dual);
+    if (!clip.image.preprocessor.is_null())
+      clip.transform = checkpoint::image_transform(clip.image.preprocessor);
+  }
+  clip.tokenizer = tokenizer;
+  return clip;
 }
 
 /// What a run would do, after one batch through the whole model; writes nothing.
@@ -154,24 +209,24 @@ int run(const Options& options) {
         options.out + ": holds a run already; go on with --resume latest, or name another --out",
         ErrorKind::usage);
 
-  const auto tokenizer = find_tokenizer(options);
-  nn::seed_all(options.trainer.seed);
-  auto image = tower(options.vision, Json::object({{"image_size", options.image_size}}));
-  auto text = tower(options.text, Json::object({{"vocab_size", tokenizer->vocab_size()}}));
-  models::DualEncoder model(image.encoder, text.encoder, options.model);
+  auto clip = assemble(options);
+  auto& model = clip.model;
+  const auto& tokenizer = clip.tokenizer;
+  if (options.patch_dropout > 0) {
+    auto* image = dynamic_cast<vision::VisionTransformerImpl*>(model->image.get());
+    if (image == nullptr)
+      throw Error("--patch-dropout: the image tower has no patches", ErrorKind::usage);
+    image->options.patch_dropout = options.patch_dropout;
+  }
   if (options.lock_vision) model->lock_image();
   if (options.lock_text) model->lock_text();
   for (const auto& [folder, locked] :
-       {std::pair(&image, options.lock_vision), std::pair(&text, options.lock_text)})
+       {std::pair(&clip.image, options.lock_vision), std::pair(&clip.text, options.lock_text)})
     if (options.grad_checkpointing && !locked && nn::checkpoint_activations(*folder->encoder) == 0)
       throw Error("--grad-checkpointing: " + folder->encoder->info().family +
                       " has no transformer blocks; leave the flag out, or lock the tower",
                   ErrorKind::usage);
-  checkpoint::DualEncoderFolder clip{
-      .model = model, .image = image, .text = text, .tokenizer = tokenizer};
-  if (!image.preprocessor.is_null())
-    clip.transform = checkpoint::image_transform(image.preprocessor);
-  clip.transform.size = clip.transform.resize = options.image_size;
+  if (options.image_size) clip.transform.size = clip.transform.resize = *options.image_size;
 
   data::ImageTextLoaderOptions source{.shards = options.train,
                                       .batch_size = options.batch_size,
@@ -183,7 +238,7 @@ int run(const Options& options) {
   if (options.dry_run) return dry_run(options, clip, source);
   report::RunLog log(options.out);
   log.config(to_json(options));
-  if (!options.tokenizer && !fs::is_directory(options.text))
+  if (!options.tokenizer && !fs::is_directory(options.model.value_or(options.text.value_or(""))))
     tokenizer->save(own_tokenizer(options));
   stages.lap("models");
 
@@ -214,10 +269,14 @@ int run(const Options& options) {
     task = std::move(stream);
   }
 
-  const auto summary = train::Trainer(*model, *task, options.trainer, log).run();
+  auto rule = train::GroupRule(train::open_clip_rule);
+  if (options.layer_decay < 1) rule = train::layer_decay(*model, options.layer_decay, rule);
+  train::Trainer trainer(*model, *task, options.trainer, log, rule);
+  const auto summary = trainer.run();
+  if (trainer.average()) trainer.average()->copy_to_parameters();
   stages.lap("heads");
   if (loader->bad().total() > 0) log.warn(loader->bad().summary());
-  checkpoint::save_dual_encoder(clip, fs::path(options.out) / "model");
+  checkpoint::save_dual_encoder(clip, fs::path(options.out) / "model", clip.layout);
 
   auto result = Json::object();
   std::vector<report::RetrievalExample> examples;
@@ -254,8 +313,8 @@ int run(const Options& options) {
 
 int main(int argc, char** argv) {
   return run_program("clip_train", [&] {
-    auto options = parse(argc, argv, defaults(true));
-    if (!options.lock_vision || !options.lock_text) options = parse(argc, argv, defaults(false));
-    return run(options);
+    const auto first = parse(argc, argv, defaults(true, false));
+    const bool clip = weft::checkpoint::dual_presets().contains(first.text.value_or(""));
+    return run(parse(argc, argv, defaults(first.lock_vision && first.lock_text, clip)));
   });
 }

@@ -70,7 +70,9 @@
 #include <weft/tokenizers/bpe_trainer.hpp>
 #include <weft/tokenizers/tokenizer.hpp>
 #include <weft/train/contrastive.hpp>
+#include <weft/train/ema.hpp>
 #include <weft/train/optimizer.hpp>
+#include <weft/train/rules.hpp>
 #include <weft/train/schedule.hpp>
 #include <weft/train/trainer.hpp>
 #include <weft/vision/image_batch.hpp>

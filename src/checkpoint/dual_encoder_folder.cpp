@@ -155,6 +155,26 @@ DualEncoderFolder load_dual_encoder(const fs::path& path) {
   return out;
 }
 
+DualEncoderFolder make_dual_encoder(const std::string& name, const Json& image, const Json& text,
+                                    const Json& options) {
+  if (!dual_presets().contains(name))
+    throw Error(detail::unknown_name("open_clip model", name, dual_presets().names()),
+                ErrorKind::usage);
+  const auto config = Json::object({{"model_cfg", dual_presets().at(name)}});
+  DualEncoderFolder out;
+  out.image = make_encoder(name, Role::image, image);
+  out.text = make_encoder(name, Role::text, text);
+  auto own = dual_families().at("open_clip").options(config);
+  from_json(options, own, "options of " + name);
+  out.model = models::DualEncoder(out.image.encoder, out.text.encoder, own);
+  out.transform = image_transform(out.image.preprocessor);
+  if (image.size() + text.size() + options.size() == 0) {
+    out.layout = "open_clip";
+    out.config = config;
+  }
+  return out;
+}
+
 void save_dual_encoder(const DualEncoderFolder& folder, const fs::path& path,
                        const std::string& layout) {
   if (folder.model.is_empty())

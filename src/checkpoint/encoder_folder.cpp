@@ -1,5 +1,6 @@
 #include <utility>
 
+#include <weft/checkpoint/dual_families.hpp>
 #include <weft/checkpoint/encoder_folder.hpp>
 #include <weft/checkpoint/preprocessor.hpp>
 #include <weft/checkpoint/tensors.hpp>
@@ -42,13 +43,32 @@ void write_encoder(const EncoderFolder& folder, const fs::path& path) {
   TensorMap tensors;
   for (auto& [name, tensor] : family.key_map(config).save(named_tensors(*folder.encoder)))
     tensors.emplace(std::move(name), std::move(tensor));
-  config.set("architectures", std::vector<std::string>{family.architecture})
-      .set("model_type", folder.family)
-      .erase("torch_dtype")
-      .set("dtype", dtype_name(tensors.begin()->second.scalar_type()));
+  if (!family.architecture.empty())
+    config.set("architectures", std::vector<std::string>{family.architecture})
+        .set("model_type", folder.family)
+        .erase("torch_dtype")
+        .set("dtype", dtype_name(tensors.begin()->second.scalar_type()));
   write_tensors(path / "model.safetensors", tensors, {{"format", "pt"}});
   if (!folder.preprocessor.is_null()) folder.preprocessor.write(path / "preprocessor_config.json");
   config.write(path / "config.json");
+}
+
+/// A fresh encoder of a family, some members of its config.json overridden.
+EncoderFolder fresh_tower(const TowerConfig& tower, const Json& overrides) {
+  EncoderFolder out{.family = tower.family, .config = tower.config};
+  for (const auto& key : overrides.keys()) {
+    if (tower.family == "timm_vit" && key == "image_size") {  // a model argument there
+      auto args = out.config.get("model_args", Json::object());
+      out.config.set("model_args", args.set("img_size", overrides.at(key)));
+    } else {
+      out.config.set(key, overrides.at(key));
+    }
+  }
+  const auto& family = families().at(tower.family);
+  out.encoder = family.make(out.config, [](std::string_view) { return true; });
+  out.preprocessor =
+      family.preprocessor ? family.preprocessor(out.config) : default_preprocessor(*out.encoder);
+  return out;
 }
 
 template <class Options>
@@ -96,9 +116,10 @@ EncoderFolder load_encoder(const fs::path& folder, at::ScalarType dtype) {
          folder.string(), fs::exists(folder) ? "a file" : "nothing");
   EncoderFolder out;
   out.config = Json::read(config_file);
-  if (!out.config.contains("model_type"))
+  const bool timm = !out.config.contains("model_type") && out.config.contains("architecture");
+  if (!timm && !out.config.contains("model_type"))
     fail("{}: the field 'model_type', which names the family, is missing", config_file.string());
-  out.family = out.config.at("model_type").as_string();
+  out.family = timm ? "timm_vit" : out.config.at("model_type").as_string();
   if (!families().contains(out.family))
     fail("{}: {}", config_file.string(),
          detail::unknown_name("model_type", out.family, families().names()));
@@ -122,6 +143,8 @@ EncoderFolder load_encoder(const fs::path& folder, at::ScalarType dtype) {
   if (family.role == Role::image && fs::exists(preprocessor)) {
     out.preprocessor = Json::read(preprocessor);
     take_pixel_statistics(*out.encoder, out.preprocessor, preprocessor);
+  } else if (family.preprocessor) {
+    out.preprocessor = family.preprocessor(out.config);
   }
   out.encoder->eval();
   return out;
@@ -142,23 +165,28 @@ EncoderFolder wrap_encoder(std::shared_ptr<Encoder> encoder) {
   return out;
 }
 
-EncoderFolder make_encoder(const std::string& name, const Json& config) {
-  if (vision::presets().contains(name))
+EncoderFolder make_encoder(const std::string& name, Role role, const Json& config) {
+  const bool image = role == Role::image;
+  if (image && vision::presets().contains(name))
     return wrap_encoder(std::make_shared<vision::VisionTransformerImpl>(
         overridden(vision::presets().at(name)(), config, name)));
-  if (text::presets().contains(name))
+  if (!image && text::presets().contains(name))
     return wrap_encoder(std::make_shared<text::TextEncoderImpl>(
         overridden(text::presets().at(name)(), config, name)));
-  if (!families().contains(name)) {
-    auto known = families().names();
-    for (const auto& names : {vision::presets().names(), text::presets().names()})
-      known.insert(known.end(), names.begin(), names.end());
-    throw Error(detail::unknown_name("preset or family", name, known), ErrorKind::usage);
+  if (dual_presets().contains(name)) {
+    const auto whole = Json::object({{"model_cfg", dual_presets().at(name)}});
+    const auto& layout = dual_families().at("open_clip");
+    return fresh_tower(image ? layout.image(whole) : layout.text(whole), config);
   }
-  EncoderFolder out{.family = name, .config = config};
-  out.encoder = families().at(name).make(config, [](std::string_view) { return true; });
-  out.preprocessor = default_preprocessor(*out.encoder);
-  return out;
+  if (families().contains(name) && families().at(name).role == role)
+    return fresh_tower({name, config}, Json::object());
+  auto known = image ? vision::presets().names() : text::presets().names();
+  const auto duals = dual_presets().names();
+  known.insert(known.end(), duals.begin(), duals.end());
+  for (const auto& family : families().names())
+    if (families().at(family).role == role) known.push_back(family);
+  throw Error(detail::unknown_name(image ? "image tower" : "text tower", name, known),
+              ErrorKind::usage);
 }
 
 }  // namespace weft::checkpoint

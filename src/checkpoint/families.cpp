@@ -14,6 +14,7 @@ Registry<Family>& families() {
     out.add("dinov2_with_registers", dinov2_family(true));
     out.add("siglip_text_model", siglip_text_family());
     out.add("siglip_vision_model", siglip_vision_family());
+    out.add("timm_vit", timm_vit_family());
     out.add("vit", vit_family());
     return out;
   }();

@@ -100,7 +100,8 @@ std::shared_ptr<Encoder> make_vision(const Json& config, bool siglip) {
       .pixel_mean =
           siglip ? std::vector{0.5, 0.5, 0.5} : std::vector{0.48145466, 0.4578275, 0.40821073},
       .pixel_std =
-          siglip ? std::vector{0.5, 0.5, 0.5} : std::vector{0.26862954, 0.26130258, 0.27577711}};
+          siglip ? std::vector{0.5, 0.5, 0.5} : std::vector{0.26862954, 0.26130258, 0.27577711},
+      .init = siglip ? nn::Initialization::trunc_normal : nn::Initialization::clip};
   if (siglip && !read.boolean("vision_use_head", true)) o.pooling = nn::Pooling::mean;
   // Weft's own field, which transformers does not look at: open_clip antialiases.
   o.resample.antialias = read.boolean("interpolate_antialias", false);
@@ -125,7 +126,8 @@ std::shared_ptr<Encoder> make_text(const Json& config, bool siglip) {
       .post_norm = false,
       .embed_norm = false,
       .causal = !siglip,
-      .attention_dropout = read.number("attention_dropout", 0.0)};
+      .attention_dropout = read.number("attention_dropout", 0.0),
+      .init = siglip ? nn::Initialization::trunc_normal : nn::Initialization::clip};
   if (siglip) {
     o.pooling = nn::Pooling::last;
     o.projection_size = read.integer("projection_size", hidden);

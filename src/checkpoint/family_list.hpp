@@ -16,6 +16,9 @@ Family dinov2_family(bool with_registers);
 /// Hugging Face's ViTModel.
 Family vit_family();
 
+/// timm's VisionTransformer.
+Family timm_vit_family();
+
 /// open_clip's CLIP and CustomTextCLIP with its own ViT and text transformer.
 DualFamily open_clip_family();
 

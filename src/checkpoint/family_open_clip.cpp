@@ -1,9 +1,11 @@
 // open_clip's layout: open_clip_config.json and open_clip_model.safetensors. Its towers are those
-// of CLIP, whose families read a configuration translated from model_cfg.
+// of CLIP, or timm's vision transformers and SigLIP's text tower, whose families read a
+// configuration translated from model_cfg.
 #include <cmath>
 
 #include "checkpoint/config_reader.hpp"
 #include "checkpoint/family_list.hpp"
+#include "checkpoint/timm_vit.hpp"
 #include "core/fail.hpp"
 
 namespace weft::checkpoint {
@@ -49,15 +51,45 @@ Json shared(const Json& model, const Json& tower, const ConfigReader& read, int6
                        {"layer_norm_eps", eps(tower)}});
 }
 
-TowerConfig image(const Json& config) {
-  const auto model = model_cfg(config);
-  const auto tower = model.get("vision_cfg", Json::object());
+Json vision_cfg(const Json& config) { return model_cfg(config).get("vision_cfg", Json::object()); }
+Json text_cfg(const Json& config) { return model_cfg(config).get("text_cfg", Json::object()); }
+
+bool is_timm(const Json& config) { return !vision_cfg(config).get("timm_model_name").is_null(); }
+/// SigLIP's tower: every token sees every other, and the last one is the text's.
+bool is_bidirectional(const Json& config) {
+  return text_cfg(config).get("no_causal_mask", false).as_bool();
+}
+
+/// What carries the vector of timm's trunk into the space: "" is the trunk's own classifier.
+std::string timm_projection(const Json& config) {
+  const auto kind = ConfigReader(vision_cfg(config), kName).text("timm_proj", "linear");
+  if (kind != "" && kind != "linear" && kind != "none")
+    fail("open_clip_config.json: 'timm_proj' is '{}', and only linear, none and '' are supported",
+         kind);
+  return kind;
+}
+
+TowerConfig timm_image(const Json& config) {
+  const auto tower = vision_cfg(config);
   const ConfigReader read(tower, kName);
-  if (!tower.get("timm_model_name").is_null())
-    fail(
-        "open_clip_config.json: the image tower is timm's {}, which this layout does not read; "
-        "only open_clip's own vision transformer is supported",
-        tower.get("timm_model_name").dump());
+  const auto name = read.text("timm_model_name", ""), pool = read.text("timm_pool", "avg");
+  // The norm's place is settled when timm builds the trunk: with this pooling, or, where a head of
+  // open_clip's follows, with the architecture's own.
+  auto vit = timm_architecture(name);
+  auto args = Json::object();
+  if (!pool.empty()) {
+    args.set("global_pool", pool);
+    if (timm_projection(config) == "linear" && vit.fc_norm.is_null())
+      args.set("fc_norm", vit.global_pool == "avg");
+  }
+  return {"timm_vit", Json::object({{"architecture", name}, {"model_args", args}})};
+}
+
+TowerConfig image(const Json& config) {
+  if (is_timm(config)) return timm_image(config);
+  const auto model = model_cfg(config);
+  const auto tower = vision_cfg(config);
+  const ConfigReader read(tower, kName);
   if (tower.get("layers").is_array())
     fail(
         "open_clip_config.json: the image tower is a ResNet ('layers' is a list); only vision "
@@ -79,9 +111,16 @@ TowerConfig image(const Json& config) {
   return {"clip_vision_model", out};
 }
 
+/// Whether the text's projection is a linear layer with a bias, which is SigLIP's head.
+bool has_text_head(const Json& config) {
+  const auto tower = text_cfg(config);
+  return is_bidirectional(config) && tower.get("proj_bias", false).as_bool() &&
+         tower.get("proj_type", "linear").as_string() == "linear";
+}
+
 TowerConfig text(const Json& config) {
   const auto model = model_cfg(config);
-  const auto tower = model.get("text_cfg", Json::object());
+  const auto tower = text_cfg(config);
   const ConfigReader read(tower, kName);
   if (!tower.get("hf_model_name").is_null())
     fail(
@@ -90,16 +129,20 @@ TowerConfig text(const Json& config) {
         tower.get("hf_model_name").dump());
   refuse_custom_blocks(read);
   read.require("embed_cls", false);
-  read.require("no_causal_mask", false);
+  auto out = shared(model, tower, read, read.integer("width", 512));
+  out.set("num_attention_heads", read.integer("heads", 8))
+      .set("vocab_size", read.integer("vocab_size", 49408))
+      .set("max_position_embeddings", read.integer("context_length", 77));
+  if (is_bidirectional(config)) {
+    read.require("pool_type", "last");
+    const auto embed_dim = ConfigReader(model, kName).integer("embed_dim", 512);
+    out.set("projection_size", has_text_head(config) ? embed_dim : 0);
+    return {"siglip_text_model", out};
+  }
   read.require("pool_type", "argmax");
   read.require("proj_type", "linear");
   read.require("proj_bias", false);
-  auto out = shared(model, tower, read, read.integer("width", 512));
-  // 2: the largest id ends the text, as open_clip's argmax has it.
-  out.set("num_attention_heads", read.integer("heads", 8))
-      .set("vocab_size", read.integer("vocab_size", 49408))
-      .set("max_position_embeddings", read.integer("context_length", 77))
-      .set("eos_token_id", 2);
+  out.set("eos_token_id", 2);  // the largest id ends the text, as open_clip's argmax has it
   return {"clip_text_model", out};
 }
 
@@ -112,6 +155,17 @@ models::DualEncoderOptions options(const Json& config) {
       .text_projection = Projection::linear,
       .loss = sigmoid ? ContrastiveLoss::sigmoid : ContrastiveLoss::infonce};
   if (sigmoid) out.init_logit_bias = model.at("init_logit_bias").as_double();
+  if (!model.get("init_logit_scale").is_null())
+    out.init_logit_scale = model.at("init_logit_scale").as_double();
+  if (is_timm(config)) {
+    const auto kind = timm_projection(config);
+    const bool bias = kind.empty() || vision_cfg(config).get("timm_proj_bias", false).as_bool();
+    out.image_projection = kind == "none" ? Projection::none
+                           : bias         ? Projection::linear_bias
+                                          : Projection::linear;
+  }
+  if (has_text_head(config) || text_cfg(config).get("proj_type", "linear").as_string() == "none")
+    out.text_projection = Projection::none;
   return out;
 }
 
@@ -128,12 +182,18 @@ void block_rules(KeyMap& map, const std::string& theirs, const std::string& ours
       .rename(layer + "mlp.c_proj.{p}", block + "mlp.fc2.{p}");
 }
 
-KeyMap open_clip_map(const Json& config) {
-  // CustomTextCLIP keeps the text tower under a name of its own.
-  const std::string t = model_cfg(config).get("custom_text", false).as_bool() ? "text." : "";
-  KeyMap map;
+void image_rules(KeyMap& map, const Json& config) {
+  if (is_timm(config)) {
+    const std::string trunk = "visual.trunk.";
+    if (timm_projection(config).empty())
+      map.rename(trunk + "head.{p}", "image_projection.{p}");
+    else
+      map.rename("visual.head.proj.{p}", "image_projection.{p}");
+    const auto tower = timm_image(config);
+    map.nest(families().at(tower.family).key_map(tower.config), trunk, "image.");
+    return;
+  }
   block_rules(map, "visual.", "image.");
-  block_rules(map, t, "text.");
   map.permute(
          "visual.class_embedding", "image.class_token",
          [](const at::Tensor& x) {
@@ -147,12 +207,23 @@ KeyMap open_clip_map(const Json& config) {
       .rename("visual.conv1.weight", "image.patch_embed.weight")
       .rename("visual.ln_pre.{p}", "image.pre_norm.{p}")
       .rename("visual.ln_post.{p}", "image.norm.{p}")
-      .transpose("visual.proj", "image_projection.weight")
-      .rename(t + "token_embedding.weight", "text.token_embed.weight")
+      .transpose("visual.proj", "image_projection.weight");
+}
+
+KeyMap open_clip_map(const Json& config) {
+  // CustomTextCLIP keeps the text tower under a name of its own.
+  const std::string t = model_cfg(config).get("custom_text", false).as_bool() ? "text." : "";
+  KeyMap map;
+  image_rules(map, config);
+  block_rules(map, t, "text.");
+  map.rename(t + "token_embedding.weight", "text.token_embed.weight")
       .rename(t + "positional_embedding", "text.positions.weight")
-      .rename(t + "ln_final.{p}", "text.norm.{p}")
-      .transpose(t + "text_projection", "text_projection.weight")
-      .rename("logit_scale", "logit_scale")
+      .rename(t + "ln_final.{p}", "text.norm.{p}");
+  if (has_text_head(config))
+    map.rename(t + "text_projection.{p}", "text.head.{p}");
+  else
+    map.transpose(t + "text_projection", "text_projection.weight");
+  map.rename("logit_scale", "logit_scale")
       .rename("logit_bias", "logit_bias")
       .drop(t + "attn_mask", "a buffer: the causal mask");
   return map;

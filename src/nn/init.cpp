@@ -45,4 +45,14 @@ at::Tensor init_constant(at::Tensor tensor, double value) {
   return no_init ? tensor : tensor.fill_(value);
 }
 
+at::Tensor init_normal(at::Tensor tensor, double std) {
+  const at::NoGradGuard no_grad;
+  return no_init ? tensor : tensor.normal_(0, std);
+}
+
+at::Tensor init_uniform(at::Tensor tensor, double bound) {
+  const at::NoGradGuard no_grad;
+  return no_init ? tensor : tensor.uniform_(-bound, bound);
+}
+
 }  // namespace weft::nn

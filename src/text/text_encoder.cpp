@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include <ATen/ATen.h>
 
 #include <weft/text/text_encoder.hpp>
@@ -36,6 +38,27 @@ TextEncoderImpl::TextEncoderImpl(const TextEncoderOptions& o) : options(o) {
                                                              .pooling = pooling,
                                                              .pooler = o.pooler,
                                                              .projection_size = o.projection_size});
+  if (o.init == nn::Initialization::clip) init_clip();
+}
+
+// open_clip's TextTransformer.init_parameters: OpenAI's, which makes the branches of deep towers
+// smaller.
+void TextEncoderImpl::init_clip() {
+  const auto D = static_cast<double>(options.hidden_size);
+  const auto branch = 1 / std::sqrt(D * 2 * static_cast<double>(options.num_layers));
+  nn::init_normal(token_embed->weight, 0.02);
+  nn::init_normal(positions->weight, 0.01);
+  for (auto& block : blocks->blocks) {
+    auto& attention = *block->attention;
+    for (auto* layer : {&attention.q, &attention.k, &attention.v})
+      nn::init_normal((*layer)->weight, 1 / std::sqrt(D));
+    nn::init_normal(attention.out->weight, branch);
+    nn::init_normal(block->mlp->fc1->weight, 1 / std::sqrt(2 * D));
+    nn::init_normal(block->mlp->fc2->weight, branch);
+    for (auto* layer : {&block->mlp->fc1, &block->mlp->fc2})
+      nn::init_uniform((*layer)->bias,
+                       1 / std::sqrt(static_cast<double>((*layer)->options.in_features)));
+  }
 }
 
 EncoderInfo TextEncoderImpl::info() const {

@@ -30,6 +30,7 @@ const TrainerOptions& checked(const TrainerOptions& o) {
   not_negative("lr", o.lr);
   not_negative("warmup", o.warmup);
   not_negative("grad_clip_norm", o.grad_clip_norm);
+  not_negative("ema_decay", o.ema_decay);
   not_negative("seed", o.seed);
   not_negative("save_every", o.save_every);
   TORCH_CHECK_VALUE(o.accum_freq >= 1, "Trainer: accum_freq must be at least 1, got ",
@@ -102,6 +103,7 @@ Trainer::Trainer(torch::nn::Module& module, Task& task, const TrainerOptions& op
       snapshots_(log.folder() / "checkpoints", options.keep,
                  [&log](const std::string& text) { log.warn(text); }) {
   TORCH_CHECK_VALUE(!parameters_.empty(), "Trainer: the module has no parameter to train");
+  if (options_.ema_decay > 0) average_.emplace(parameters_, options_.ema_decay);
   total_ = options.total_steps > 0 ? options.total_steps
                                    : options.epochs * task.steps_per_epoch() / options.accum_freq;
   TORCH_CHECK_VALUE(total_ > 0,
@@ -169,6 +171,11 @@ void Trainer::restore(const checkpoint::Snapshot& snapshot) {
     if (!snapshot.tensors.count(name)) fail("{}: {}.safetensors is missing", path.string(), name);
   checkpoint::copy_tensors(snapshot.tensors.at("model"), saved_tensors(), path.string());
   optimizer_.restore(snapshot.tensors.at("optimizer"));
+  if (average_) {
+    if (!snapshot.tensors.count("ema"))
+      fail("{}: ema.safetensors is missing; the run was begun without --ema-decay", path.string());
+    checkpoint::copy_tensors(snapshot.tensors.at("ema"), average_->averages(), path.string());
+  }
   const auto& state = snapshot.state;
   if (const auto changed = changes(state.at("options"), options_); !changed.empty())
     log_.warn("options differ from those of the snapshot: " + changed);
@@ -189,6 +196,7 @@ void Trainer::save() {
   snapshot.tensors["model"] = to_map(saved_tensors());
   snapshot.tensors["optimizer"] = to_map(optimizer_.state());
   snapshot.tensors["random"] = capture_random();
+  if (average_) snapshot.tensors["ema"] = to_map(average_->averages());
   snapshot.state =
       Json::object({{"samples", summary_.samples},
                     {"loss", std::isfinite(summary_.loss) ? Json(summary_.loss) : Json()},
@@ -219,6 +227,7 @@ bool Trainer::step() {
     optimizer_.step(lr);
     optimizer_.zero_grad();
     task_.after_step();
+    if (average_) average_->update();
   } else {
     optimizer_.zero_grad();
     ++bad_in_a_row_;

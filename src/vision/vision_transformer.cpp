@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cmath>
+
 #include <ATen/ATen.h>
 
 #include <weft/nn/autocast.hpp>
@@ -5,6 +8,22 @@
 #include <weft/vision/vision_transformer.hpp>
 
 namespace weft::vision {
+namespace {
+
+// x [B, N, D]: a random choice of each image's patches in random order, behind the prefix.
+torch::Tensor drop_patches(const torch::Tensor& x, int64_t prefix, double share) {
+  const auto patches = x.size(1) - prefix;
+  const auto kept =
+      std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(patches) * (1 - share)));
+  const auto chosen = at::rand({x.size(0), patches}, x.options().dtype(at::kFloat))
+                          .argsort(int64_t{1})
+                          .narrow(1, 0, kept);
+  const auto rest =
+      x.narrow(1, prefix, patches).gather(1, chosen.unsqueeze(2).expand({-1, -1, x.size(2)}));
+  return prefix == 0 ? rest : at::cat(std::vector{x.narrow(1, 0, prefix), rest}, 1);
+}
+
+}  // namespace
 
 VisionTransformerImpl::VisionTransformerImpl(const VisionTransformerOptions& o) : options(o) {
   TORCH_CHECK_VALUE(o.patch_size > 0 && o.image_size >= o.patch_size,
@@ -14,6 +33,8 @@ VisionTransformerImpl::VisionTransformerImpl(const VisionTransformerOptions& o) 
                     "VisionTransformer: num_channels must be positive and num_registers not "
                     "negative, got ",
                     o.num_channels, " and ", o.num_registers);
+  TORCH_CHECK_VALUE(o.patch_dropout >= 0 && o.patch_dropout < 1,
+                    "VisionTransformer: patch_dropout must be in [0, 1), got ", o.patch_dropout);
   TORCH_CHECK_VALUE(o.class_token || !o.pooler,
                     "VisionTransformer: the pooler reads the class token; switch class_token on");
   if (o.pooling == nn::Pooling::encoder)
@@ -54,6 +75,31 @@ VisionTransformerImpl::VisionTransformerImpl(const VisionTransformerOptions& o) 
                                                              .norm_pooled = o.norm_pooled,
                                                              .pooling = options.pooling,
                                                              .pooler = o.pooler});
+  if (o.init == nn::Initialization::clip) init_clip();
+}
+
+// open_clip's VisionTransformer: a scale of its own for what is added to the patches, torch's
+// initialisation for everything else.
+void VisionTransformerImpl::init_clip() {
+  const auto D = static_cast<double>(options.hidden_size);
+  const auto linear = [](nn::Linear& layer, bool bias) {
+    const auto bound = 1 / std::sqrt(static_cast<double>(layer->options.in_features));
+    nn::init_uniform(layer->weight, bound);
+    if (bias && layer->bias.defined()) nn::init_uniform(layer->bias, bound);
+  };
+  for (const auto& tensor : {class_token, positions})
+    if (tensor.defined()) nn::init_normal(tensor, 1 / std::sqrt(D));
+  const auto fan_in = static_cast<double>(patch_embed->weight[0].numel());
+  nn::init_uniform(patch_embed->weight, 1 / std::sqrt(fan_in));
+  for (auto& block : blocks->blocks) {
+    auto& attention = *block->attention;
+    // Xavier over the one matrix [3D, D] that torch's attention keeps.
+    for (auto* layer : {&attention.q, &attention.k, &attention.v})
+      nn::init_uniform((*layer)->weight, std::sqrt(6 / (4 * D)));
+    linear(attention.out, false);
+    linear(block->mlp->fc1, true);
+    linear(block->mlp->fc2, true);
+  }
 }
 
 EncoderInfo VisionTransformerImpl::info() const {
@@ -94,6 +140,7 @@ torch::Tensor VisionTransformerImpl::embed(const torch::Tensor& pixels,
   const bool fast = !masked.defined() && nn::inference_applies(pixels, is_training());
   auto x = fast ? embed_packed(pixels) : embed_plain(pixels, masked);
   if (is_training() && o.embed_dropout > 0) x = at::dropout(x, o.embed_dropout, true);
+  if (is_training() && o.patch_dropout > 0) x = drop_patches(x, info().prefix, o.patch_dropout);
   return pre_norm ? pre_norm(x) : x;
 }
 

@@ -24,8 +24,8 @@ using weft::checkpoint::save_encoder;
 DualEncoderFolder make(const std::filesystem::path& tokenizer) {
   const auto small = weft::Json::object({{"hidden_size", 12}, {"num_layers", 1}, {"num_heads", 2}});
   DualEncoderFolder out;
-  out.image = make_encoder("vit_tiny", small);
-  out.text = make_encoder("text_small", small);
+  out.image = make_encoder("vit_tiny", weft::checkpoint::Role::image, small);
+  out.text = make_encoder("text_small", weft::checkpoint::Role::text, small);
   out.model = weft::models::DualEncoder(
       out.image.encoder, out.text.encoder,
       weft::models::DualEncoderOptions{.embed_dim = 8, .image_pool = weft::nn::Pooling::cls_mean});
@@ -68,7 +68,7 @@ TEST(DualEncoderFolder, RefusesWhatIsIncompleteOrNotOne) {
   EXPECT_THAT([&] { save_dual_encoder(made, folder / "a"); },
               ThrowsMessage<weft::Error>(HasSubstr("saved with its tokenizer, which is missing")));
   made = make(tokenizer);
-  made.image = make_encoder("vit_tiny");
+  made.image = make_encoder("vit_tiny", weft::checkpoint::Role::image);
   EXPECT_THAT([&] { save_dual_encoder(made, folder / "a"); },
               ThrowsMessage<weft::Error>(HasSubstr("not those of the model")));
   EXPECT_FALSE(std::filesystem::exists(folder / "a"));

@@ -34,7 +34,9 @@ TEST(EncoderFolder, PresetsComeBackWithTheirWeightsAndOptions) {
   for (const auto* name : {"vit_tiny", "dinov2_small", "text_tiny", "text_base"}) {
     SCOPED_TRACE(name);
     const weft::test::TempFolder folder;
-    const auto made = make_encoder(name, kSmall);
+    const bool text = std::string_view(name).starts_with("text");
+    const auto made = make_encoder(
+        name, text ? weft::checkpoint::Role::text : weft::checkpoint::Role::image, kSmall);
     save_encoder(made, folder / "encoder");
     const auto loaded = load_encoder(folder / "encoder");
     EXPECT_EQ(loaded.family, made.family);
@@ -44,11 +46,12 @@ TEST(EncoderFolder, PresetsComeBackWithTheirWeightsAndOptions) {
 }
 
 TEST(EncoderFolder, FamiliesComeFromTheirConfig) {
-  const auto made = make_encoder("dinov2_with_registers", Json::object({{"hidden_size", 12},
-                                                                        {"num_attention_heads", 3},
-                                                                        {"num_hidden_layers", 1},
-                                                                        {"use_swiglu_ffn", true},
-                                                                        {"image_size", 32}}));
+  const auto made = make_encoder("dinov2_with_registers", weft::checkpoint::Role::image,
+                                 Json::object({{"hidden_size", 12},
+                                               {"num_attention_heads", 3},
+                                               {"num_hidden_layers", 1},
+                                               {"use_swiglu_ffn", true},
+                                               {"image_size", 32}}));
   EXPECT_EQ(made.encoder->info().prefix, 5);
   const weft::test::TempFolder folder;
   save_encoder(made, folder / "a");
@@ -58,8 +61,8 @@ TEST(EncoderFolder, FamiliesComeFromTheirConfig) {
 TEST(EncoderFolder, UnknownFieldsOtherFilesAndPixelStatisticsStay) {
   const weft::test::TempFolder folder;
   const auto path = folder / "encoder";
-  auto made =
-      make_encoder("vit_tiny", Json(kSmall).set("pixel_mean", std::vector<double>{.1, .2, .3}));
+  auto made = make_encoder("vit_tiny", weft::checkpoint::Role::image,
+                           Json(kSmall).set("pixel_mean", std::vector<double>{.1, .2, .3}));
   made.config.set("my_field", Json::object({{"a", 1}}));
   save_encoder(made, path);
   std::ofstream(path / "notes.txt") << "kept";
@@ -76,7 +79,7 @@ TEST(EncoderFolder, UnknownFieldsOtherFilesAndPixelStatisticsStay) {
 
 TEST(EncoderFolder, TypesAreKeptOnSaving) {
   const weft::test::TempFolder folder;
-  auto made = make_encoder("vit_tiny", kSmall);
+  auto made = make_encoder("vit_tiny", weft::checkpoint::Role::image, kSmall);
   made.encoder->to(at::kBFloat16);
   save_encoder(made, folder / "a");
   EXPECT_EQ(Json::read(folder / "a" / "config.json").at("dtype").as_string(), "bfloat16");
@@ -89,7 +92,7 @@ TEST(EncoderFolder, ErrorsNameFileFieldAndWeights) {
   const auto path = folder / "encoder";
   EXPECT_THAT([&] { load_encoder(path); },
               ThrowsMessage<Error>(HasSubstr("expected a model folder")));
-  auto made = make_encoder("vit_tiny", kSmall);
+  auto made = make_encoder("vit_tiny", weft::checkpoint::Role::image, kSmall);
   save_encoder(made, path);
   const auto config = Json::read(path / "config.json");
   const auto with = [&](const char* key, const Json& value) {
@@ -115,13 +118,20 @@ TEST(EncoderFolder, ErrorsNameFileFieldAndWeights) {
 
 TEST(EncoderFolder, RefusesWhatTheLayoutCannotExpressByName) {
   const weft::test::TempFolder folder;
-  EXPECT_THAT([] { make_encoder("text_tiny", Json(kSmall).set("post_norm", false)); },
-              ThrowsMessage<Error>(HasSubstr("bert cannot express post_norm = false")));
-  EXPECT_THAT([] { make_encoder("vit_tiny", Json(kSmall).set("layer_scale", 0.1)); },
-              ThrowsMessage<Error>(HasSubstr("vit cannot express layer_scale")));
   EXPECT_THAT(
-      [] { make_encoder("vit_tini"); },
-      ThrowsMessage<Error>(HasSubstr("unknown preset or family 'vit_tini'; nearest: vit_tiny")));
+      [] {
+        make_encoder("text_tiny", weft::checkpoint::Role::text,
+                     Json(kSmall).set("post_norm", false));
+      },
+      ThrowsMessage<Error>(HasSubstr("bert cannot express post_norm = false")));
+  EXPECT_THAT(
+      [] {
+        make_encoder("vit_tiny", weft::checkpoint::Role::image,
+                     Json(kSmall).set("layer_scale", 0.1));
+      },
+      ThrowsMessage<Error>(HasSubstr("vit cannot express layer_scale")));
+  EXPECT_THAT([] { make_encoder("vit_tini", weft::checkpoint::Role::image); },
+              ThrowsMessage<Error>(HasSubstr("unknown image tower 'vit_tini'; nearest: vit_tiny")));
 }
 
 }  // namespace encoder_folder_test

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import families
 
-CONFIGURATIONS = 3
+CONFIGURATIONS = {"open_clip": 5}  # else 3
 PREPROCESS = {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7], "interpolation": "bilinear", "resize_mode": "squash"}
 
 
@@ -50,7 +50,14 @@ def open_clip_config(rng, k):
     out = dict(embed_dim=rng.choice([11, 16]), vision_cfg=vision, text_cfg=text)
     if k == 0:
         out["quick_gelu"] = True
-    return dict(out, init_logit_bias=-10.0) if k == 2 else out
+    if k >= 3:  # timm's trunk, once with a projection, once as SigLIP has it, beside SigLIP's text tower
+        out["vision_cfg"] = dict(image_size=224, timm_model_name="vit_xsmall_patch16_clip_224", timm_pool="avg" if k == 3 else "token",
+                                 timm_proj="linear" if k == 3 else "none", timm_proj_bias=k == 3)
+        out["custom_text"] = True
+    if k == 4:
+        out["embed_dim"] = 256
+        text.update(no_causal_mask=True, proj_bias=True, pool_type="last", norm_kwargs={"eps": 1e-6})
+    return dict(out, init_logit_bias=-10.0) if k in (2, 4) else out
 
 
 class OpenClip:
@@ -58,7 +65,8 @@ class OpenClip:
 
     def __init__(self, cfg, state=None):
         self.cfg = cfg
-        self.model = open_clip.CLIP(**{name: value for name, value in cfg.items()})
+        kind = open_clip.CustomTextCLIP if cfg.get("custom_text") else open_clip.CLIP
+        self.model = kind(**{name: value for name, value in cfg.items() if name != "custom_text"})
         if state:
             self.model.load_state_dict(state, strict=True)
 
@@ -115,11 +123,12 @@ def draw_inputs(kind, model, rng, generator):
         config = transformers.CLIPTextConfig(vocab_size=text["vocab_size"], max_position_embeddings=text["context_length"], eos_token_id=2)
     else:
         config, side = model.config.text_config, model.config.vision_config.image_size
-    text_family = {"clip": "clip_text_model", "open_clip": "clip_text_model", "siglip": "siglip_text_model"}.get(kind, "bert")
+    bidirectional = kind == "open_clip" and text.get("no_causal_mask")
+    text_family = "siglip_text_model" if bidirectional else {"clip": "clip_text_model", "open_clip": "clip_text_model", "siglip": "siglip_text_model"}.get(kind, "bert")
     given = families.inputs(text_family, config, rng, generator)["1"]
     if kind == "open_clip":  # reads whole contexts
         pad = text["context_length"] - given["ids"].shape[1]
-        given = {"ids": F.pad(given["ids"], (0, pad)), "mask": F.pad(given["mask"], (0, pad))}
+        given = {"ids": F.pad(given["ids"], (0, pad)), "mask": F.pad(given["mask"], (0, pad), value=bool(bidirectional))}
     given["pixels"] = torch.randn(len(given["ids"]), 3, side, side, generator=generator)
     return given
 
@@ -128,7 +137,7 @@ def write(out):
     seed = os.environ.get("WEFT_PARITY_SEED") or str(int.from_bytes(os.urandom(4), "little"))
     print(f"WEFT_PARITY_SEED={seed}")
     for kind, (make, _) in KINDS.items():
-        for k in range(CONFIGURATIONS):
+        for k in range(CONFIGURATIONS.get(kind, 3)):
             rng, generator = families.rng_of(seed, kind, k)
             folder = out / kind / str(k)
             model = make(rng, k)

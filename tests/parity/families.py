@@ -1,8 +1,13 @@
 """Random configurations of the families that weft registers, and transformers' own results for them in fp64."""
+import json
+import pathlib
 import random
+import types
 
+import timm
 import torch
 import transformers
+from safetensors.torch import save_file
 
 ACTIVATIONS = ["gelu", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu"]
 
@@ -53,6 +58,67 @@ def siglip_text(rng, index):
     return dict(clip_text(rng, index), projection_size=rng.choice([9, 22]), eos_token_id=1)
 
 
+def timm_vit(rng, index):
+    heads, patch = rng.choice([1, 2, 3]), rng.choice([3, 4, 7])
+    clip, gap = index == 1, index == 2
+    args = dict(img_size=patch * rng.choice([3, 4, 5]), patch_size=patch, embed_dim=heads * rng.choice([6, 10, 14]), depth=rng.choice([2, 3]),
+                num_heads=heads, mlp_ratio=rng.choice([2.0, 3.5]), qkv_bias=index % 2 == 0, dynamic_img_size=True)
+    if index == 3:
+        args.update(init_values=1e-5, reg_tokens=rng.choice([1, 3]), no_embed_class=True, qk_norm=True, act_layer=rng.choice(["gelu_tanh", "silu"]))
+    if index == 0:
+        args["class_token"] = False
+    return dict(architecture="vit_base_patch16_clip_quickgelu_224" if clip else "vit_base_patch16_siglip_224" if index == 0 else "vit_small_patch16_224",
+                model_args=dict(args, global_pool="avg") if gap else args)
+
+
+class TimmConfig:
+    """timm's config.json behind the calls that transformers' configurations have."""
+    num_channels = 3
+
+    def __init__(self, architecture, model_args, **_):
+        self.architecture, self.model_args = architecture, model_args
+        self.patch_size, self.image_size = model_args["patch_size"], model_args["img_size"]
+
+    @classmethod
+    def from_pretrained(cls, folder):
+        return cls(**json.loads((pathlib.Path(folder) / "config.json").read_text()))
+
+
+class Timm(torch.nn.Module):
+    """timm's model behind the calls that transformers' models have."""
+    classes = 0
+
+    def __init__(self, config, model=None):
+        super().__init__()
+        timm.layers.set_fused_attn(False)
+        self.config = config
+        self.model = model if model is not None else timm.create_model(config.architecture, num_classes=self.classes, **config.model_args)
+        self.layers = self.model.blocks
+
+    def save_pretrained(self, folder, **_):
+        folder = pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = dict(architecture=self.config.architecture, num_classes=self.classes, num_features=self.model.num_features,
+                      global_pool=self.model.global_pool, model_args=self.config.model_args,
+                      pretrained_cfg=dict(num_classes=self.classes, classifier="head", first_conv="patch_embed.proj", input_size=[3, self.config.image_size, self.config.image_size], mean=[0.5, 0.4, 0.3], std=[0.2, 0.3, 0.4]))
+        (folder / "config.json").write_text(json.dumps(config))
+        save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, folder / "model.safetensors")
+
+    @classmethod
+    def from_pretrained(cls, folder, dtype=None, **_):
+        model = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0)  # strict
+        out = cls(TimmConfig.from_pretrained(folder), model.to(dtype))
+        return out, {"missing_keys": [], "unexpected_keys": [], "mismatched_keys": []}
+
+    def forward(self, pixel_values):
+        tokens = self.model.forward_features(pixel_values)
+        return types.SimpleNamespace(last_hidden_state=tokens, pooler_output=self.model.forward_head(tokens, pre_logits=True))
+
+
+class TimmWithHead(Timm):
+    classes = 5
+
+
 # family: configuration class, its draw, the model, a model with a head on top, where the blocks are
 FAMILIES = {
     "dinov2": (transformers.Dinov2Config, dinov2, transformers.Dinov2Model, transformers.Dinov2ForImageClassification),
@@ -63,6 +129,7 @@ FAMILIES = {
     "clip_vision_model": (transformers.CLIPVisionConfig, clip_vision, transformers.CLIPVisionModel, transformers.CLIPVisionModelWithProjection),
     "clip_text_model": (transformers.CLIPTextConfig, clip_text, transformers.CLIPTextModel, transformers.CLIPTextModelWithProjection),
     "siglip_vision_model": (transformers.SiglipVisionConfig, clip_vision, transformers.SiglipVisionModel, transformers.SiglipVisionModel),
+    "timm_vit": (TimmConfig, timm_vit, Timm, TimmWithHead),
     "siglip_text_model": (transformers.SiglipTextConfig, siglip_text, transformers.SiglipTextModel, transformers.SiglipTextModel),
 }
 TEXT = {"bert", "clip_text_model", "siglip_text_model"}
@@ -73,7 +140,7 @@ def randomize(model, generator):
     with torch.no_grad():
         for name, p in model.named_parameters():
             noise = torch.randn(p.shape, generator=generator)
-            if "norm" in name.lower() and name.endswith("weight") or "lambda1" in name:
+            if "norm" in name.lower() and name.endswith("weight") or "lambda1" in name or "gamma" in name:
                 p.copy_(1 + 0.2 * noise)
             elif p.dim() >= 2 and "embeddings" not in name:
                 p.copy_(noise * p[0].numel() ** -0.5)
@@ -106,7 +173,8 @@ def inputs(family, config, rng, generator):
     side, p = config.image_size // config.patch_size, config.patch_size
     grids = [(side, side), (side + rng.randrange(1, 4), side + 1), (side - 1, side + rng.randrange(1, 3))]
     sizes = [(h * p, w * p) for h, w in grids]
-    sizes[2] = (sizes[2][0] + 1, sizes[2][1] + p - 1)  # pixels beyond the last whole patch
+    if family != "timm_vit":  # which takes whole patches only
+        sizes[2] = (sizes[2][0] + 1, sizes[2][1] + p - 1)  # pixels beyond the last whole patch
     return {str(k): {"pixels": torch.randn(2, config.num_channels, *size, generator=generator)} for k, size in enumerate(sizes)}
 
 
@@ -122,7 +190,7 @@ def run(family, model, given):
         out = model(input_ids=given["ids"], attention_mask=given["mask"].long())
         keep = given["mask"][:, :, None].to(dtype)
     else:
-        extra = {} if family.startswith("dinov2") else {"interpolate_pos_encoding": True}
+        extra = {} if family.startswith(("dinov2", "timm")) else {"interpolate_pos_encoding": True}
         out = model(pixel_values=given["pixels"].to(dtype), **extra)
         keep = 1
     for hook in hooks:
@@ -143,8 +211,6 @@ def load(family, folder, pooler=True):
 
 
 def has_pooler(folder):
-    import pathlib
-
     from safetensors import safe_open
     names = [k for f in pathlib.Path(folder).glob("*.safetensors") for k in safe_open(f, "pt").keys()]
     return any(n.endswith("pooler.dense.weight") for n in names)

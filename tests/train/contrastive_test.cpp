@@ -33,10 +33,12 @@ TEST(DrawCaption, IsUniformAndDependsOnEveryPart) {
 
 static weft::models::DualEncoder model() {
   torch::manual_seed(0);
-  auto image = weft::checkpoint::make_encoder(
-      "vit_tiny", Json::object({{"image_size", 16}, {"num_layers", 1}}));
-  auto text = weft::checkpoint::make_encoder(
-      "text_tiny", Json::object({{"vocab_size", 300}, {"num_layers", 1}}));
+  auto image =
+      weft::checkpoint::make_encoder("vit_tiny", weft::checkpoint::Role::image,
+                                     Json::object({{"image_size", 16}, {"num_layers", 1}}));
+  auto text =
+      weft::checkpoint::make_encoder("text_tiny", weft::checkpoint::Role::text,
+                                     Json::object({{"vocab_size", 300}, {"num_layers", 1}}));
   return weft::models::DualEncoder(
       image.encoder, text.encoder,
       weft::models::DualEncoderOptions{.embed_dim = 8, .text_pool = weft::nn::Pooling::mean});

@@ -34,6 +34,15 @@ struct DualEncoderFolder {
 /// missing or differs.
 WEFT_API DualEncoderFolder load_dual_encoder(const std::filesystem::path& path);
 
+/// A freshly initialised model by a name of dual_presets(), as open_clip starts it, without a
+/// tokenizer. `image` and `text` override members of the towers' configurations as Hugging Face
+/// names them, such as image_size and vocab_size; `options` overrides what stands beside the
+/// towers.
+WEFT_API DualEncoderFolder make_dual_encoder(const std::string& name,
+                                             const Json& image = Json::object(),
+                                             const Json& text = Json::object(),
+                                             const Json& options = Json::object());
+
 /// Writes weft's own folder, or with `layout` one of dual_families(), which transformers loads
 /// without missing or unexpected weights. The folder appears whole or not at all, in the place of
 /// one that was there. Error names what the layout cannot express.

@@ -45,4 +45,8 @@ struct DualFamily {
 /// open_clip_config.json.
 WEFT_API Registry<DualFamily>& dual_families();
 
+/// open_clip's own configurations (model_cfg) by its names, of which one stands for both towers:
+/// ViT-B-32, ViT-L-14-336-quickgelu, ViT-B-16-SigLIP2-256 ...
+WEFT_API const Registry<Json>& dual_presets();
+
 }  // namespace weft::checkpoint

@@ -36,9 +36,12 @@ WEFT_API EncoderFolder load_encoder(const std::filesystem::path& folder,
 /// are not the model's stay. Error where the layout cannot express the encoder.
 WEFT_API void save_encoder(const EncoderFolder& folder, const std::filesystem::path& path);
 
-/// A freshly initialised encoder. `name` is a preset of vision/presets.hpp or text/presets.hpp,
-/// whose options `config` overrides, or a family, of which `config` is the config.json.
-WEFT_API EncoderFolder make_encoder(const std::string& name, const Json& config = Json::object());
+/// A freshly initialised encoder of that role. `name` is a preset of vision/presets.hpp or
+/// text/presets.hpp, whose options `config` overrides; a name of dual_presets(), of which this is
+/// one tower, whose config.json `config` overrides; or a family, of which `config` is the
+/// config.json.
+WEFT_API EncoderFolder make_encoder(const std::string& name, Role role,
+                                    const Json& config = Json::object());
 
 /// The same from options that no name stands for: wraps an encoder for save_encoder.
 WEFT_API EncoderFolder wrap_encoder(std::shared_ptr<Encoder> encoder);

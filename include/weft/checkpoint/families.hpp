@@ -18,7 +18,7 @@ enum class Role { image, text };
 /// One layout of checkpoints: a configuration of weft's modules and a key map.
 struct Family {
   Role role;
-  /// The class that Hugging Face loads it with, "BertModel".
+  /// The class that Hugging Face loads it with, "BertModel"; "" = another library.
   std::string architecture;
   /// Whether a weight, named as in the checkpoint, is there; decides about optional parts
   /// (poolers).
@@ -30,11 +30,14 @@ struct Family {
   std::function<KeyMap(const Json& config)> key_map;
   /// config.json of an encoder; Error names the option that the layout cannot express.
   std::function<Json(const Encoder& encoder)> config;
+  /// preprocessor_config.json of an image encoder whose config.json holds its image transform; null
+  /// where the layout has the file.
+  std::function<Json(const Json& config)> preprocessor = {};
 };
 
 /// By config.json's model_type: bert, clip_text_model, clip_vision_model, dinov2,
-/// dinov2_with_registers, siglip_text_model, siglip_vision_model, vit. Users add theirs with
-/// families().add(...).
+/// dinov2_with_registers, siglip_text_model, siglip_vision_model, vit; and timm_vit, by its
+/// architecture. Users add theirs with families().add(...).
 WEFT_API Registry<Family>& families();
 
 }  // namespace weft::checkpoint

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -9,6 +10,7 @@
 
 #include <weft/core/options.hpp>
 #include <weft/losses/contrastive.hpp>
+#include <weft/nn/init.hpp>
 #include <weft/nn/pooling.hpp>
 #include <weft/nn/sockets.hpp>
 
@@ -60,8 +62,9 @@ struct DualEncoderOptions {
 ///     auto loss = model->loss(model->encode_image({.data = pixels}), model->encode_text({.data =
 ///     ids, .mask = mask})); loss.backward();  optimizer.step();  model->clamp_scale_();
 ///
-/// Parameters: image.*, text.*, image_projection.{weight,bias}, text_projection.{weight,bias} (both
-/// as torch's Linear starts them), logit_scale [], and logit_bias [] with the sigmoid loss.
+/// Parameters: image.*, text.*, image_projection.{weight,bias}, text_projection.{weight,bias} (with
+/// a bias as torch's Linear starts, without as CLIP's do, N(0, 1/width)), logit_scale [], and
+/// logit_bias [] with the sigmoid loss.
 /// Differs from CLIP: the projections have a bias by default.
 class WEFT_API DualEncoderImpl : public torch::nn::Module {
  public:
@@ -75,10 +78,14 @@ class WEFT_API DualEncoderImpl : public torch::nn::Module {
     text = register_module("text", std::move(text_encoder));
     const auto projection = [&](const char* name, int64_t width,
                                 Projection kind) -> torch::nn::Linear {
-      if (kind != Projection::none)
-        return register_module(name,
-                               torch::nn::Linear(torch::nn::LinearOptions(width, options.embed_dim)
-                                                     .bias(kind == Projection::linear_bias)));
+      if (kind != Projection::none) {
+        auto layer = register_module(
+            name, torch::nn::Linear(torch::nn::LinearOptions(width, options.embed_dim)
+                                        .bias(kind == Projection::linear_bias)));
+        if (kind == Projection::linear)
+          nn::init_normal(layer->weight, 1 / std::sqrt(static_cast<double>(width)));
+        return layer;
+      }
       TORCH_CHECK_VALUE(width == options.embed_dim, "DualEncoder: without ", name,
                         " the tower's width must be embed_dim, got ", width, " and ",
                         options.embed_dim);

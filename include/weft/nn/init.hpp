@@ -1,8 +1,11 @@
 #pragma once
 
+#include <string_view>
+
 #include <ATen/core/Tensor.h>
 
 #include <weft/core/export.hpp>
+#include <weft/core/options.hpp>
 
 namespace weft::nn {
 
@@ -28,5 +31,17 @@ class WEFT_API NoInitGuard {
 /// The initialisers of modules: nothing under a NoInitGuard.
 WEFT_API at::Tensor init_weight(at::Tensor tensor, double std = 0.02);  ///< trunc_normal_(0, std)
 WEFT_API at::Tensor init_constant(at::Tensor tensor, double value);
+WEFT_API at::Tensor init_normal(at::Tensor tensor, double std);     ///< N(0, std^2), not cut
+WEFT_API at::Tensor init_uniform(at::Tensor tensor, double bound);  ///< in [-bound, bound]
+
+/// How a transformer tower starts.
+enum class Initialization {
+  trunc_normal,  ///< init_weight everywhere, biases 0 (ViT, BERT)
+  clip,          ///< as open_clip's towers start, which differ between image and text
+};
 
 }  // namespace weft::nn
+
+template <>
+inline constexpr std::string_view weft::enum_names<weft::nn::Initialization>[] = {"trunc_normal",
+                                                                                  "clip"};

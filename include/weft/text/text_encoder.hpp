@@ -30,6 +30,7 @@ struct TextEncoderOptions {
   double dropout = 0.0;         ///< on embeddings and branches, in training
   double attention_dropout = 0.0;
   double init_std = 0.02;
+  nn::Initialization init = nn::Initialization::trunc_normal;
 
   template <class Self, class V>
   static void visit(Self& o, V&& v) {
@@ -53,6 +54,7 @@ struct TextEncoderOptions {
     v("dropout", o.dropout);
     v("attention_dropout", o.attention_dropout);
     v("init_std", o.init_std);
+    v("init", o.init);
   }
 };
 
@@ -89,6 +91,9 @@ class WEFT_API TextEncoderImpl : public nn::TransformerEncoder {
   TextEncoderOptions options;
   Table token_embed{nullptr}, positions{nullptr}, type_embed{nullptr};
   nn::Norm embed_norm{nullptr};
+
+ private:
+  void init_clip();
 };
 WEFT_MODULE(TextEncoder);
 

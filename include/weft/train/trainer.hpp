@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,6 +17,7 @@
 #include <weft/core/options.hpp>
 #include <weft/nn/precision.hpp>
 #include <weft/report/run_log.hpp>
+#include <weft/train/ema.hpp>
 #include <weft/train/optimizer.hpp>
 #include <weft/train/schedule.hpp>
 
@@ -33,6 +35,7 @@ struct TrainerOptions {
   int64_t warmup = 0;
   Schedule lr_scheduler = Schedule::linear;
   double grad_clip_norm = 0;
+  double ema_decay = 0;
   int64_t accum_freq = 1;
   nn::Precision precision = nn::Precision::fp32;
   int64_t seed = 0;
@@ -113,6 +116,9 @@ class WEFT_API Trainer {
   TrainSummary run();
 
   const AdamW& optimizer() const { return optimizer_; }
+  /// The average of the trained parameters; null where ema_decay is 0. run() leaves the module with
+  /// its last values: copy_to_parameters() gives it the averages.
+  const Ema* average() const { return average_ ? &*average_ : nullptr; }
   /// Steps of the schedule: total_steps, or epochs of the task's length.
   int64_t total_steps() const { return total_; }
 
@@ -133,6 +139,7 @@ class WEFT_API Trainer {
   report::RunLog& log_;
   NamedTensors parameters_;
   AdamW optimizer_;
+  std::optional<Ema> average_;
   checkpoint::Snapshots snapshots_;
   int64_t total_ = 0;
   int64_t bad_in_a_row_ = 0;
@@ -153,6 +160,8 @@ void TrainerOptions::visit(Self& o, V&& v) {
   v("warmup", o.warmup, "steps of linear warm-up");
   v("lr_scheduler", o.lr_scheduler, "learning rate after the warm-up");
   v("grad_clip_norm", o.grad_clip_norm, "clip the gradients to this global norm; 0 = never");
+  v("ema_decay", o.ema_decay,
+    "train towards an average of the parameters with this decay a step; 0 = none");
   v("accum_freq", o.accum_freq, "batches whose gradients make one step");
   v("precision", o.precision, "bf16 is autocast; parameters and optimiser stay fp32");
   v("seed", o.seed, "of every random choice");

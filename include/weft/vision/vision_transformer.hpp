@@ -46,11 +46,14 @@ struct VisionTransformerOptions {
   bool pooler = false;   ///< tanh(linear(first token)) (HF ViT)
   double dropout = 0.0;  ///< on each branch, in training
   double embed_dropout = 0.0;
+  /// Share of an image's patches that it leaves out in training (Li et al., 2023, FLIP).
+  double patch_dropout = 0.0;
   double attention_dropout = 0.0;
   double drop_path = 0.0;                                  ///< the same in every block
   std::vector<double> pixel_mean = {0.485, 0.456, 0.406};  ///< of uint8 pixels / 255
   std::vector<double> pixel_std = {0.229, 0.224, 0.225};
   double init_std = 0.02;
+  nn::Initialization init = nn::Initialization::trunc_normal;
 
   template <class Self, class V>
   static void visit(Self& o, V&& v) {
@@ -82,11 +85,13 @@ struct VisionTransformerOptions {
     v("pooler", o.pooler);
     v("dropout", o.dropout);
     v("embed_dropout", o.embed_dropout);
+    v("patch_dropout", o.patch_dropout);
     v("attention_dropout", o.attention_dropout);
     v("drop_path", o.drop_path);
     v("pixel_mean", o.pixel_mean);
     v("pixel_std", o.pixel_std);
     v("init_std", o.init_std);
+    v("init", o.init);
   }
 };
 
@@ -120,6 +125,7 @@ class WEFT_API VisionTransformerImpl : public nn::TransformerEncoder {
   nn::Norm pre_norm{nullptr};
 
  private:
+  void init_clip();
   torch::Tensor positions_for(int64_t height, int64_t width) const;
   torch::Tensor embed_plain(const torch::Tensor& pixels, const torch::Tensor& masked);
   torch::Tensor embed_packed(const torch::Tensor& pixels);
