@@ -82,32 +82,46 @@ Json timm_config(const Encoder& encoder) {
   need(!o.norm_pooled || o.pooling == nn::Pooling::mean, "norm_pooled without mean pooling");
   const char* act = nullptr;
   switch (o.activation) {
-    case nn::Activation::gelu: act = "gelu"; break;
-    case nn::Activation::gelu_tanh: act = "gelu_tanh"; break;
-    case nn::Activation::quick_gelu: act = "quick_gelu"; break;
-    case nn::Activation::relu: act = "relu"; break;
-    case nn::Activation::silu: act = "silu"; break;
-    case nn::Activation::tanh: act = "tanh"; break;
+    case nn::Activation::gelu:
+      act = "gelu";
+      break;
+    case nn::Activation::gelu_tanh:
+      act = "gelu_tanh";
+      break;
+    case nn::Activation::quick_gelu:
+      act = "quick_gelu";
+      break;
+    case nn::Activation::relu:
+      act = "relu";
+      break;
+    case nn::Activation::silu:
+      act = "silu";
+      break;
+    case nn::Activation::tanh:
+      act = "tanh";
+      break;
   }
-  const auto* pool = o.pooling == nn::Pooling::cls ? "token" : o.pooling == nn::Pooling::mean ? "avg" : "map";
-  auto args = Json::object({{"img_size", o.image_size},
-                            {"patch_size", o.patch_size},
-                            {"in_chans", o.num_channels},
-                            {"embed_dim", o.hidden_size},
-                            {"depth", o.num_layers},
-                            {"num_heads", o.num_heads},
-                            {"mlp_ratio", static_cast<double>(o.intermediate_size) /
-                                              static_cast<double>(o.hidden_size)},
-                            {"qkv_bias", o.qkv_bias},
-                            {"qk_norm", o.qk_norm},
-                            {"class_token", o.class_token},
-                            {"no_embed_class", !o.position_class},
-                            {"reg_tokens", o.num_registers},
-                            {"pre_norm", o.pre_norm},
-                            {"final_norm", o.final_norm},
-                            {"global_pool", pool},
-                            {"fc_norm", o.norm_pooled},
-                            {"act_layer", act}});
+  const auto* pool = o.pooling == nn::Pooling::cls    ? "token"
+                     : o.pooling == nn::Pooling::mean ? "avg"
+                                                      : "map";
+  auto args = Json::object(
+      {{"img_size", o.image_size},
+       {"patch_size", o.patch_size},
+       {"in_chans", o.num_channels},
+       {"embed_dim", o.hidden_size},
+       {"depth", o.num_layers},
+       {"num_heads", o.num_heads},
+       {"mlp_ratio", static_cast<double>(o.intermediate_size) / static_cast<double>(o.hidden_size)},
+       {"qkv_bias", o.qkv_bias},
+       {"qk_norm", o.qk_norm},
+       {"class_token", o.class_token},
+       {"no_embed_class", !o.position_class},
+       {"reg_tokens", o.num_registers},
+       {"pre_norm", o.pre_norm},
+       {"final_norm", o.final_norm},
+       {"global_pool", pool},
+       {"fc_norm", o.norm_pooled},
+       {"act_layer", act}});
   if (o.layer_scale != 0) args.set("init_values", o.layer_scale);
   return Json::object(
       {{"architecture", o.pre_norm ? "vit_base_patch16_clip_224" : "vit_base_patch16_224"},
@@ -115,13 +129,14 @@ Json timm_config(const Encoder& encoder) {
        {"num_features", o.hidden_size},
        {"global_pool", pool},
        {"model_args", args},
-       {"pretrained_cfg", Json::object({{"num_classes", 0},
-                                        {"classifier", "head"},
-                                        {"first_conv", "patch_embed.proj"},
-                                        {"input_size", std::vector{o.num_channels, o.image_size, o.image_size}},
-                                        {"crop_pct", 1.0},
-                                        {"mean", o.pixel_mean},
-                                        {"std", o.pixel_std}})}});
+       {"pretrained_cfg",
+        Json::object({{"num_classes", 0},
+                      {"classifier", "head"},
+                      {"first_conv", "patch_embed.proj"},
+                      {"input_size", std::vector{o.num_channels, o.image_size, o.image_size}},
+                      {"crop_pct", 1.0},
+                      {"mean", o.pixel_mean},
+                      {"std", o.pixel_std}})}});
 }
 
 // As timm's create_transform for evaluation: the shorter side at pixels / crop_pct, cut to a whole

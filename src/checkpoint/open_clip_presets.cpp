@@ -116,18 +116,19 @@ Json clip_preset(const ClipRow& row) {
 
 Json siglip_preset(const SiglipRow& row) {
   const int64_t width = row.text_width;
-  auto text =
-      Json::object({{"context_length", row.context_length},
-                    {"vocab_size", row.vocab_size},
-                    {"hf_tokenizer_name", std::string("timm/") + row.tokenizer},
-                    {"tokenizer_kwargs", Json::object({{"clean", "canonicalize"}})},
-                    {"width", width},
-                    {"heads", width == 768 ? 12 : 16},
-                    {"layers", width == 768 ? 12 : width == 1024 ? 24 : 27},
-                    {"no_causal_mask", true},
-                    {"proj_bias", true},
-                    {"pool_type", "last"},
-                    {"norm_kwargs", Json::object({{"eps", 1e-6}})}});
+  auto text = Json::object({{"context_length", row.context_length},
+                            {"vocab_size", row.vocab_size},
+                            {"hf_tokenizer_name", std::string("timm/") + row.tokenizer},
+                            {"tokenizer_kwargs", Json::object({{"clean", "canonicalize"}})},
+                            {"width", width},
+                            {"heads", width == 768 ? 12 : 16},
+                            {"layers", width == 768    ? 12
+                                       : width == 1024 ? 24
+                                                       : 27},
+                            {"no_causal_mask", true},
+                            {"proj_bias", true},
+                            {"pool_type", "last"},
+                            {"norm_kwargs", Json::object({{"eps", 1e-6}})}});
   if (width == 1152) text.set("mlp_ratio", 3.7362);
   if (row.vocab_size == 256000) text.set("act_kwargs", Json::object({{"approximate", "tanh"}}));
   return Json::object({{"embed_dim", row.embed_dim},

@@ -63,7 +63,8 @@ int64_t number_behind(std::string_view part, std::string_view prefix) {
 [[noreturn]] void fail_unknown(const std::string& name) {
   fail(
       "timm's architecture '{}' is not known here; known are vit_<size>_patch<n>_<pixels> and its "
-      "forms with plus, clip, clip_quickgelu, siglip, siglip_gap, dinov2, reg4_dinov2 and reg<n>_gap",
+      "forms with plus, clip, clip_quickgelu, siglip, siglip_gap, dinov2, reg4_dinov2 and "
+      "reg<n>_gap",
       name);
 }
 
@@ -211,8 +212,7 @@ vision::VisionTransformerOptions timm_options(const TimmVit& vit) {
       {"relu", nn::Activation::relu},
       {"silu", nn::Activation::silu}};
   const auto activation = activations.find(vit.act_layer);
-  if (activation == activations.end())
-    fail("timm: act_layer '{}' is not supported", vit.act_layer);
+  if (activation == activations.end()) fail("timm: act_layer '{}' is not supported", vit.act_layer);
   const auto width = static_cast<int64_t>(static_cast<double>(vit.embed_dim) * vit.mlp_ratio);
   return {.family = "timm_vit",
           .image_size = vit.img_size,

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <iterator>
 #include <unordered_set>
 
@@ -275,6 +276,20 @@ Json& Json::push_back(const Json& value) {
   impl_->value.push_back(value.impl_->value);
   return *this;
 }
-bool Json::operator==(const Json& other) const { return impl_->value == other.impl_->value; }
+namespace {
+
+// An object's members have an order here, which is no part of its value.
+bool same(const nlohmann::ordered_json& a, const nlohmann::ordered_json& b) {
+  if (a.is_array() && b.is_array()) return std::ranges::equal(a, b, same);
+  if (!a.is_object() || !b.is_object()) return a == b;
+  return a.size() == b.size() && std::ranges::all_of(a.items(), [&](const auto& item) {
+           const auto found = b.find(item.key());
+           return found != b.end() && same(item.value(), *found);
+         });
+}
+
+}  // namespace
+
+bool Json::operator==(const Json& other) const { return same(impl_->value, other.impl_->value); }
 
 }  // namespace weft

@@ -22,8 +22,7 @@ void Ema::update() {
 
 void Ema::copy_to_parameters() const {
   const at::NoGradGuard no_grad;
-  for (size_t i = 0; i < averages_.size(); ++i)
-    Tensor(parameters_[i]).copy_(averages_[i].second);
+  for (size_t i = 0; i < averages_.size(); ++i) Tensor(parameters_[i]).copy_(averages_[i].second);
 }
 
 }  // namespace weft::train

@@ -89,6 +89,14 @@ TEST(Json, ParsesManyMembersInLinearTime) {
   EXPECT_EQ(json.keys().back(), std::to_string(kMembers - 1));
 }
 
+TEST(Json, EqualityDoesNotSeeTheOrderOfMembers) {
+  const auto value = Json::parse(R"({"a": [{"b": 1, "c": 2}], "d": null})");
+  EXPECT_EQ(value, Json::parse(R"({"d": null, "a": [{"c": 2, "b": 1}]})"));
+  EXPECT_FALSE(value == Json::parse(R"({"d": null, "a": [{"c": 1, "b": 2}]})"));
+  EXPECT_FALSE(value == Json::parse(R"({"d": null, "a": [{"c": 2, "b": 1}], "e": 0})"));
+  EXPECT_FALSE(Json::parse("[1, 2]") == Json::parse("[2, 1]"));
+}
+
 TEST(Json, EveryKindOfValueKeepsItsPlace) {
   for (const auto* text : {"null", "-3", "18446744073709551615", "1.5", "\"x\"", "[]", "{}",
                            "[[],{},[{}]]", R"({"a":{"b":[1,{"c":null}],"d":{}},"e":[true,false]})"})

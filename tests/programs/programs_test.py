@@ -53,6 +53,25 @@ class Programs(unittest.TestCase):
     def tearDownClass(cls):
         shutil.rmtree(cls.work)
 
+    def test_a_trained_model_is_tuned_further(self):
+        tuned = self.work / "tuned"
+        done = run("clip_train", "--train", self.train, "--val", self.val, "--model", self.folder, "--batch-size", 32, "--max-steps", 4,
+                   "--layer-decay", 0.75, "--ema-decay", 0.9, "--patch-dropout", 0.5, "--out", tuned)
+        before, after = last(self.trained)["loss"], last(done)["loss"]
+        self.assertLess(after, before + 0.5)  # it goes on from where training stood: a fresh model is at ln 32 = 3.47
+        self.assertEqual(json.loads((tuned / "model/config.json").read_text())["model_type"], "weft_dual_encoder")
+        run("clip_eval", "--model", tuned, "--shards", self.val)
+        both = run("clip_train", "--train", self.train, "--model", tuned, *TINY, "--out", self.work / "both", status=2)
+        self.assertIn("--model, or both --vision and --text", both.stderr)
+
+    def test_open_clips_names_make_models(self):
+        named = self.work / "named"
+        run("clip_train", "--train", self.train, "--model", "ViT-S-32-alt", "--image-size", 32, "--batch-size", 32, "--max-steps", 1, "--out", named)
+        config = json.loads((named / "model/image/config.json").read_text())
+        self.assertEqual((config["model_type"], config["image_size"], config["hidden_size"]), ("clip_vision_model", 32, 384))
+        failed = run("clip_train", "--train", self.train, "--model", "ViT-S-33", "--out", self.work / "none", status=2)
+        self.assertIn("nearest: ViT-S-32", failed.stderr)
+
     def test_training_ends_in_one_line_of_json_and_fills_the_run_folder(self):
         result = last(self.trained)
         for way in ("image_to_text", "text_to_image"):

@@ -191,6 +191,35 @@ TEST(Trainer, ResumesBitForBitWithAccumulationAndBf16) {
   expect_same_metrics(folder / "whole", folder / "parts");
 }
 
+TEST(Trainer, AveragesParametersAlsoAcrossAResume) {
+  const OneThread one_thread;
+  const TempFolder folder;
+  const auto averages = [&](const char* name, int64_t max_steps, const char* resume) {
+    auto options = toy_options();
+    options.ema_decay = 0.9;
+    options.max_steps = max_steps;
+    options.resume = resume;
+    auto net = make_net();
+    Toy task(net);
+    Quiet log(folder / name);
+    Trainer trainer(*net, task, options, log);
+    trainer.run();
+    return trainer.average()->averages();
+  };
+  const auto whole = averages("whole", 0, "");
+  averages("parts", 17, "");
+  const auto parts = averages("parts", 0, "latest");
+  ASSERT_EQ(whole.size(), parts.size());
+  for (size_t i = 0; i < whole.size(); ++i)
+    EXPECT_TRUE(torch::equal(whole[i].second, parts[i].second)) << whole[i].first;
+  EXPECT_THAT(
+      [&] {
+        run(folder / "without", toy_options());
+        averages("without", 0, "latest");
+      },
+      testing::ThrowsMessage<weft::Error>(testing::HasSubstr("begun without --ema-decay")));
+}
+
 TEST(Trainer, ResumesFromANamedSnapshotAndDropsWhatCameLater) {
   const TempFolder folder;
   auto options = toy_options();

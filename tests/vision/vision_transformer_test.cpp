@@ -1,3 +1,5 @@
+#include <set>
+
 #include <gmock/gmock.h>
 
 #include <torch/torch.h>
@@ -115,6 +117,32 @@ TEST(VisionTransformer, PoolsByAttentionAndNormsThePooledVectorAlone) {
   o.class_token = false;
   o.num_registers = 0;
   EXPECT_THAT([&] { make(o); }, ThrowsMessage<c10::ValueError>(HasSubstr("pooling must be cls")));
+}
+
+TEST(VisionTransformer, PatchDropoutKeepsWholePatchesAndThePrefix) {
+  auto options = small();
+  auto model = make(options);
+  const auto pixels = torch::randn({3, 3, 20, 20});
+  const auto whole = model->embed(pixels);  // [3, 1 + 2 + 16, 12]
+  model->options.patch_dropout = 0.6;
+  EXPECT_TRUE(torch::equal(model->embed(pixels), whole)) << "only in training";
+  model->train();
+  const auto kept = model->embed(pixels);
+  ASSERT_EQ(kept.sizes(), (std::vector<int64_t>{3, 1 + 2 + 6, 12}));  // int(16 * 0.4) patches
+  EXPECT_TRUE(torch::equal(kept.narrow(1, 0, 3), whole.narrow(1, 0, 3)));
+  std::set<std::vector<int64_t>> choices;
+  for (int64_t b = 0; b < 3; ++b) {
+    std::vector<int64_t> places;
+    for (int64_t i = 3; i < kept.size(1); ++i) {
+      const auto same = (whole[b] == kept[b][i]).all(1).nonzero();
+      ASSERT_EQ(same.size(0), 1);
+      places.push_back(same.item<int64_t>());
+    }
+    EXPECT_EQ(std::set(places.begin(), places.end()).size(), 6u) << "a patch stands there twice";
+    EXPECT_GE(*std::ranges::min_element(places), 3);
+    choices.insert(places);
+  }
+  EXPECT_GT(choices.size(), 1u) << "each image has its own choice";
 }
 
 TEST(VisionTransformer, BytesEqualNormalisedPixels) {

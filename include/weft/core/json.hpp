@@ -77,7 +77,7 @@ class WEFT_API Json {
   Json& set(std::string_view key, const Json& value);  ///< returns *this
   Json& erase(std::string_view key);
   Json& push_back(const Json& value);
-  bool operator==(const Json& other) const;
+  bool operator==(const Json& other) const;  ///< whatever the order of members
 
   struct Impl;
   explicit Json(std::unique_ptr<Impl> impl);

@@ -10,8 +10,8 @@ WEFT_API ParameterRule open_clip_rule(std::string_view name, const Tensor& param
 
 /// `base` with learning rates that shrink towards the input, as fine-tuning of BEiT (Bao et al.,
 /// 2022) and MAE (He et al., 2022) has them: in a transformer of L blocks the embeddings are layer
-/// 0, block i (from 0) is layer i + 1 and what follows the blocks is layer L + 1, and a layer's rate
-/// is decay^(L + 1 - layer) of the schedule's. Each transformer in `module` counts by itself;
+/// 0, block i (from 0) is layer i + 1 and what follows the blocks is layer L + 1, and a layer's
+/// rate is decay^(L + 1 - layer) of the schedule's. Each transformer in `module` counts by itself;
 /// parameters outside of any keep the schedule's rate.
 /// Throws c10::ValueError for a decay outside of (0, 1].
 WEFT_API GroupRule layer_decay(const torch::nn::Module& module, double decay,
