@@ -3,15 +3,10 @@
 #include <algorithm>
 #include <array>
 
-#include "tokenizers/unicode.hpp"
+#include "tokenizers/chars.hpp"
 
 namespace weft::tokenizers {
 namespace {
-
-struct Char {
-  char32_t code;
-  Offset from;
-};
 
 enum AsciiKind : uint8_t { kWord, kSpace, kPunctuation, kControl };
 constexpr auto kAsciiKinds = [] {
@@ -52,8 +47,8 @@ void normalize_ascii(Text& text, const BertNormalizerOptions& options) {
 
 // NFD: every code point decomposed, then runs of combining marks in the order of their class. The
 // marks move, the places in the input that they are counted at do not.
-void decompose(std::vector<Char>& chars) {
-  std::vector<Char> out;
+void decompose(Chars& chars) {
+  Chars out;
   out.reserve(chars.size() + 16);
   char32_t parts[4];
   for (const auto& c : chars) {
@@ -83,7 +78,7 @@ void decompose(std::vector<Char>& chars) {
 void BertNormalizer::apply(Text& text) const {
   if (is_ascii(text.bytes)) return normalize_ascii(text, options_);
 
-  std::vector<Char> chars;
+  Chars chars;
   chars.reserve(text.bytes.size());
   for (size_t at = 0; at < text.bytes.size();) {
     const auto from = text.tracked ? text.source[at] : Offset{};

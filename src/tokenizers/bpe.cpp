@@ -65,8 +65,13 @@ void MergeTable::insert(int32_t left, int32_t right, Merge merge) {
 Bpe::Bpe(const BpeOptions& options, const std::vector<std::pair<std::string, int64_t>>& tokens,
          Merges merges, const Where& where)
     : options_(options), vocab_(tokens), merges_(std::move(merges)), serial_(next_serial++) {
-  for (int byte = 0; byte < 256; ++byte)
-    bytes_[byte] = vocab_.find(byte_symbol(static_cast<uint8_t>(byte)));
+  for (int byte = 0; byte < 256; ++byte) {
+    const auto& symbol = byte_symbol(static_cast<uint8_t>(byte));
+    bytes_[byte] = vocab_.find(symbol);
+    last_bytes_[byte] = vocab_.find(symbol + options_.end_of_word_suffix);
+  }
+  whole_.reserve(options_.whole.size());
+  for (const auto& token : options_.whole) whole_.insert(token, vocab_.find(token));
   if (options_.unk_token) {
     unk_ = vocab_.find(*options_.unk_token);
     if (unk_ < 0)
@@ -94,8 +99,9 @@ void Bpe::merge(std::string_view piece, std::vector<Part>& out) const {
   symbols.clear();
   heap.clear();
   bool skipped = false;
-  for (const char c : piece) {
-    auto id = bytes_[static_cast<uint8_t>(c)];
+  for (size_t i = 0; i < piece.size(); ++i) {
+    const auto& table = i + 1 < piece.size() ? bytes_ : last_bytes_;
+    auto id = table[static_cast<uint8_t>(piece[i])];
     if (id < 0) {
       if (unk_ < 0) {
         skipped = true;
@@ -158,7 +164,8 @@ void Bpe::shift_spans(std::string_view piece, std::vector<Part>& parts) const {
     const auto byte = static_cast<uint8_t>(piece[i]);
     const auto length = byte_symbol(byte).size();
     owner.insert(owner.end(), length, i);
-    if (bytes_[byte] >= 0) kept.push_back(kept.back() + static_cast<uint32_t>(length));
+    if ((i + 1 < piece.size() ? bytes_ : last_bytes_)[byte] >= 0)
+      kept.push_back(kept.back() + static_cast<uint32_t>(length));
   }
   for (auto& part : parts) {
     part.begin = owner[kept[part.begin]];
@@ -189,6 +196,10 @@ void Bpe::tokenize(std::string_view text, Piece piece, std::vector<Token>& out) 
     const auto id = vocab_.find(symbols);
     if (id >= 0) parts.push_back({id, 0, static_cast<uint32_t>(word.size())});
   }
+  if (!options_.whole.empty()) {
+    if (const auto id = whole_.find(word); id >= 0)
+      parts.push_back({id, 0, static_cast<uint32_t>(word.size())});
+  }
   if (parts.empty()) merge(word, parts);
   for (const auto& part : parts) emit(part.id, part.begin, part.end);
   if (small && parts.size() <= Cached::kIds) {
@@ -216,7 +227,8 @@ json Bpe::to_json() const {
           {"dropout", nullptr},
           {"unk_token", options_.unk_token ? json(*options_.unk_token) : json()},
           {"continuing_subword_prefix", nullptr},
-          {"end_of_word_suffix", nullptr},
+          {"end_of_word_suffix",
+           options_.end_of_word_suffix.empty() ? json() : json(options_.end_of_word_suffix)},
           {"fuse_unk", options_.fuse_unk},
           {"byte_fallback", false},
           {"ignore_merges", options_.ignore_merges},

@@ -12,6 +12,9 @@ struct BpeOptions {
   std::optional<std::string> unk_token = {};
   bool fuse_unk = false;
   bool ignore_merges = false;  ///< a piece that is a token is taken whole
+  /// What the last symbol of a piece carries in the vocabulary (CLIP: "</w>").
+  std::string end_of_word_suffix = "";
+  std::vector<std::string> whole = {};  ///< tokens that a piece equal to one of them is
 };
 
 /// Which pair of ids becomes which id, and when: an open-addressing table.
@@ -60,6 +63,7 @@ class Bpe final : public Model {
   std::optional<int64_t> id(std::string_view token) const override;
   const std::string* token(int64_t id) const override { return vocab_.token(id); }
   json to_json() const override;
+  const Merges& merges() const { return merges_; }
 
  private:
   /// A token and its bytes of one piece.
@@ -74,7 +78,8 @@ class Bpe final : public Model {
   Vocab vocab_;
   Merges merges_;
   MergeTable table_;
-  std::array<int32_t, 256> bytes_{};
+  std::array<int32_t, 256> bytes_{}, last_bytes_{};  // -1: not in the vocabulary
+  TextTable whole_;
   int32_t unk_ = -1;
   uint64_t serial_;  // tells the caches of two models apart
 };

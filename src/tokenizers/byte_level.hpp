@@ -18,6 +18,8 @@ class ByteLevel final : public PreTokenizer {
       : add_prefix_space_(add_prefix_space), use_regex_(use_regex) {}
   void split(Text& text, std::vector<Piece>& pieces) const override;
   bool gives_bytes() const override { return true; }
+  /// By the pattern, adding nothing.
+  bool splits_only() const { return use_regex_ && !add_prefix_space_; }
 
  private:
   bool add_prefix_space_;

@@ -6,6 +6,8 @@
 #include "tokenizers/bert.hpp"
 #include "tokenizers/bpe.hpp"
 #include "tokenizers/byte_level.hpp"
+#include "tokenizers/clip_split.hpp"
+#include "tokenizers/normalizers.hpp"
 #include "tokenizers/unicode.hpp"
 #include "tokenizers/wordpiece.hpp"
 
@@ -96,6 +98,21 @@ std::vector<std::pair<std::string, int64_t>> read_vocab(const json& object, cons
   return tokens;
 }
 
+// The parts of a Sequence.
+static const json& parts_of(const json& component, const char* key, const Where& where) {
+  const auto& list = member(component, key, where);
+  if (!list.is_array()) fail_at(where.at(key), "expected an array");
+  return list;
+}
+
+// {"Regex": ".."} of a Replace or Split.
+static std::string pattern_of(const json& component, const Where& where) {
+  const auto& pattern = member(component, "pattern", where);
+  if (!pattern.is_object() || !pattern.contains("Regex"))
+    fail_unsupported(where.at("pattern"), "a pattern other than {\"Regex\": ..}");
+  return text_member(pattern, "Regex", "", where.at("pattern"));
+}
+
 std::unique_ptr<Normalizer> make_normalizer(const json& component, const Where& where) {
   if (component.is_null()) return nullptr;
   const auto type = type_of(component, where);
@@ -107,7 +124,37 @@ std::unique_ptr<Normalizer> make_normalizer(const json& component, const Where& 
     options.strip_accents = flag(component, "strip_accents", options.lowercase, where);
     return std::make_unique<BertNormalizer>(options);
   }
+  if (type == "NFC") return std::make_unique<NfcNormalizer>();
+  if (type == "Lowercase") return std::make_unique<LowercaseNormalizer>();
+  if (type == "Replace") {
+    const auto pattern = pattern_of(component, where);
+    const auto content = text_member(component, "content", "", where);
+    if (pattern != "\\s+" || content != " ")
+      fail_unsupported(
+          where, fmt::format("Replace of '{}' by '{}', other than that of \\s+ by ' ',", pattern,
+                             content));
+    return std::make_unique<WhiteSpaceNormalizer>();
+  }
+  if (type == "Sequence") {
+    const auto& list = parts_of(component, "normalizers", where);
+    std::vector<std::unique_ptr<Normalizer>> parts;
+    for (size_t i = 0; i < list.size(); ++i) {
+      if (auto part = make_normalizer(list[i], where.at("normalizers").at(i)))
+        parts.push_back(std::move(part));
+    }
+    return std::make_unique<NormalizerSequence>(std::move(parts));
+  }
   fail_unsupported(where, fmt::format("the normalizer '{}'", type));
+}
+
+static std::unique_ptr<PreTokenizer> make_clip_split(const json& component, const Where& where) {
+  const auto pattern = pattern_of(component, where);
+  auto specials = clip_specials(pattern);
+  if (!specials) fail_unsupported(where.at("pattern"), fmt::format("the pattern '{}'", pattern));
+  const auto behavior = text_member(component, "behavior", "", where);
+  if (behavior != "Removed" || !flag(component, "invert", false, where))
+    fail_unsupported(where, "CLIP's pattern other than with 'Removed' and invert");
+  return std::make_unique<ClipSplit>(ClipSplitOptions{.specials = std::move(*specials)});
 }
 
 std::unique_ptr<PreTokenizer> make_pre_tokenizer(const json& component, const Where& where) {
@@ -120,15 +167,24 @@ std::unique_ptr<PreTokenizer> make_pre_tokenizer(const json& component, const Wh
   }
   if (type == "Digits")
     return std::make_unique<Digits>(flag(component, "individual_digits", false, where));
+  if (type == "Split") return make_clip_split(component, where);
   if (type == "Sequence") {
-    const auto& list = member(component, "pretokenizers", where);
-    if (!list.is_array()) fail_at(where.at("pretokenizers"), "expected an array");
+    const auto& list = parts_of(component, "pretokenizers", where);
     std::vector<std::unique_ptr<PreTokenizer>> parts;
     for (size_t i = 0; i < list.size(); ++i) {
       const auto here = where.at("pretokenizers").at(i);
       if (!parts.empty() && parts.back()->gives_bytes())
         fail_unsupported(here, "a pre-tokenizer behind ByteLevel");
-      if (auto part = make_pre_tokenizer(list[i], here)) parts.push_back(std::move(part));
+      auto part = make_pre_tokenizer(list[i], here);
+      if (!part) continue;
+      const auto* split = parts.empty() ? nullptr : dynamic_cast<ClipSplit*>(parts.back().get());
+      const auto* byte_level = dynamic_cast<ByteLevel*>(part.get());
+      if (split && byte_level && byte_level->splits_only()) {
+        parts.back() = std::make_unique<ClipSplit>(
+            ClipSplitOptions{.specials = split->options().specials, .split_specials = true});
+      } else {
+        parts.push_back(std::move(part));
+      }
     }
     return std::make_unique<PreTokenizerSequence>(std::move(parts));
   }
@@ -137,10 +193,8 @@ std::unique_ptr<PreTokenizer> make_pre_tokenizer(const json& component, const Wh
 
 static std::unique_ptr<Model> make_bpe(const json& component, bool bytes, const Where& where) {
   if (!bytes) fail_unsupported(where, "BPE without a ByteLevel pre-tokenizer at the end");
-  for (const auto* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (!text_member(component, key, "", where).empty())
-      fail_unsupported(where.at(key), "a value other than \"\"");
-  }
+  if (!text_member(component, "continuing_subword_prefix", "", where).empty())
+    fail_unsupported(where.at("continuing_subword_prefix"), "a value other than \"\"");
   if (flag(component, "byte_fallback", false, where))
     fail_unsupported(where.at("byte_fallback"), "true");
   if (component.contains("dropout") && !component["dropout"].is_null())
@@ -148,6 +202,7 @@ static std::unique_ptr<Model> make_bpe(const json& component, bool bytes, const 
   BpeOptions options;
   if (component.contains("unk_token") && !component["unk_token"].is_null())
     options.unk_token = text_member(component, "unk_token", "", where);
+  options.end_of_word_suffix = text_member(component, "end_of_word_suffix", "", where);
   options.fuse_unk = flag(component, "fuse_unk", false, where);
   options.ignore_merges = flag(component, "ignore_merges", false, where);
   return std::make_unique<Bpe>(
@@ -219,12 +274,16 @@ PostProcessor make_post_processor(const json& component, const Where& where) {
   } else if (type == "BertProcessing") {
     out.single = {named_id(component, "cls", where), PostProcessor::kText,
                   named_id(component, "sep", where)};
+  } else if (type == "RobertaProcessing") {
+    out.single = {named_id(component, "cls", where), PostProcessor::kText,
+                  named_id(component, "sep", where)};
+    out.trim_offsets = flag(component, "trim_offsets", true, where);
+    out.add_prefix_space = flag(component, "add_prefix_space", true, where);
   } else if (type == "ByteLevel") {
     out.trim_offsets = flag(component, "trim_offsets", true, where);
     out.add_prefix_space = flag(component, "add_prefix_space", true, where);
   } else if (type == "Sequence") {
-    const auto& parts = member(component, "processors", where);
-    if (!parts.is_array()) fail_at(where.at("processors"), "expected an array");
+    const auto& parts = parts_of(component, "processors", where);
     for (size_t i = 0; i < parts.size(); ++i) {
       auto next = make_post_processor(parts[i], where.at("processors").at(i));
       if (next.added() > 0) out.single = std::move(next.single);

@@ -7,6 +7,7 @@
 #include <weft/io/file.hpp>
 
 #include "core/fail.hpp"
+#include "tokenizers/clip_split.hpp"
 #include "tokenizers/pipeline.hpp"
 #include "tokenizers/unicode.hpp"
 
@@ -60,6 +61,36 @@ json byte_level_document(json vocab, json merges, json added_tokens, bool add_pr
             {"ignore_merges", false},
             {"vocab", std::move(vocab)},
             {"merges", std::move(merges)}}}};
+}
+
+json clip_document(json vocab, json merges) {
+  const json start = {"<|startoftext|>", vocab["<|startoftext|>"]};
+  const json end = {"<|endoftext|>", vocab["<|endoftext|>"]};
+  auto document =
+      byte_level_document(std::move(vocab), std::move(merges),
+                          {special_token(start[1], start[0]), special_token(end[1], end[0])}, false,
+                          {{"type", "RobertaProcessing"},
+                           {"sep", end},
+                           {"cls", start},
+                           {"trim_offsets", false},
+                           {"add_prefix_space", false}});
+  document["added_tokens"][0]["normalized"] = true;
+  document["normalizer"] = {
+      {"type", "Sequence"},
+      {"normalizers",
+       {{{"type", "NFC"}},
+        {{"type", "Replace"}, {"pattern", {{"Regex", "\\s+"}}}, {"content", " "}},
+        {{"type", "Lowercase"}}}}};
+  document["pre_tokenizer"] = {{"type", "Sequence"},
+                               {"pretokenizers",
+                                {{{"type", "Split"},
+                                  {"pattern", {{"Regex", kClipPattern}}},
+                                  {"behavior", "Removed"},
+                                  {"invert", true}},
+                                 document["pre_tokenizer"]}}};
+  document["model"]["unk_token"] = end[0];
+  document["model"]["end_of_word_suffix"] = "</w>";
+  return document;
 }
 
 json bert_document(const fs::path& path, const json& config) {

@@ -15,6 +15,9 @@ json special_token(int64_t id, const std::string& content);
 json byte_level_document(json vocab, json merges, json added_tokens, bool add_prefix_space,
                          json post_processor);
 
+/// Hugging Face's CLIP.
+json clip_document(json vocab, json merges);
+
 /// BERT's vocab.txt; `config` is the tokenizer_config.json.
 json bert_document(const std::filesystem::path& path, const json& config);
 

@@ -5,6 +5,7 @@
 #include "core/fail.hpp"
 #include "core/json_impl.hpp"
 #include "tokenizers/documents.hpp"
+#include "tokenizers/open_clip.hpp"
 #include "tokenizers/pipeline.hpp"
 
 namespace weft::tokenizers {
@@ -17,16 +18,21 @@ json read_document(const fs::path& path) {
 
 }  // namespace
 
+fs::path find_tokenizer(const fs::path& folder) {
+  for (const auto* name : {kOpenAiFile, "tokenizer.json", "vocab.txt", "vocab.json"})
+    if (fs::exists(folder / name)) return folder / name;
+  return {};
+}
+
 std::shared_ptr<Tokenizer> load_tokenizer(const fs::path& path) {
-  auto file = path;
-  if (fs::is_directory(path)) {
-    file = path / "tokenizer.json";
-    for (const auto* other : {"vocab.txt", "vocab.json"})
-      if (!fs::exists(file)) file = path / other;
-    if (!fs::exists(file))
-      fail("{}: no tokenizer.json, no vocab.txt and no vocab.json with merges.txt in this folder",
-           path.string());
-  }
+  const auto file = fs::is_directory(path) ? find_tokenizer(path) : path;
+  if (file.empty())
+    fail(
+        "{}: no tokenizer.json, no vocab.txt, no vocab.json with merges.txt and no {} in this "
+        "folder",
+        path.string(), kOpenAiFile);
+  if (file.extension() == ".gz")
+    return std::make_shared<OpenClipTokenizer>(read_openai_merges(file), file.string());
   const auto beside = file.parent_path() / "tokenizer_config.json";
   auto config = fs::exists(beside) ? read_document(beside) : json::object();
   if (!config.is_object())

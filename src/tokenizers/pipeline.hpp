@@ -8,9 +8,22 @@
 
 namespace weft::tokenizers {
 
+/// The parts of a tokenizer that comes from another file.
+struct PipelineParts {
+  std::unique_ptr<Normalizer> normalizer = {};
+  std::unique_ptr<PreTokenizer> pre_tokenizer = {};
+  std::unique_ptr<Model> model = {};
+  std::unique_ptr<Decoder> decoder = {};
+  PostProcessor post = {};
+  std::vector<int64_t> specials = {};  ///< ids of the model; a text names them by their tokens
+  int64_t pad = 0;
+};
+
 /// A tokenizer.json at work.
-class Pipeline final : public Tokenizer {
+class Pipeline : public Tokenizer {
  public:
+  Pipeline(PipelineParts parts, const std::string& file);
+
   /// `document` is the parsed tokenizer.json; `config` what stands in the tokenizer_config.json
   /// beside it (or null); `file` names it in errors.
   Pipeline(json document, const json& config, const std::string& file);
@@ -29,6 +42,9 @@ class Pipeline final : public Tokenizer {
 
   /// Appends the bytes of one token of a decoded text; false where it is left out.
   bool decode_token(int64_t id, bool skip_special, bool first, std::string& bytes) const;
+
+ protected:
+  const Model& model() const { return *model_; }
 
  private:
   /// Takes the tokens of one part of the text, in order; false stops the walk. `added`: the one

@@ -12,6 +12,19 @@ std::string token_content(const json& token) {
   return {};
 }
 
+Pipeline::Pipeline(PipelineParts parts, const std::string& file)
+    : file_(file),
+      normalizer_(std::move(parts.normalizer)),
+      pre_tokenizer_(std::move(parts.pre_tokenizer)),
+      model_(std::move(parts.model)),
+      decoder_(std::move(parts.decoder)),
+      post_(std::move(parts.post)),
+      pad_(parts.pad),
+      size_(model_->size()) {
+  for (const auto id : parts.specials)
+    added_[id] = {.id = id, .content = *model_->token(id), .special = true};
+}
+
 Pipeline::Pipeline(json document, const json& config, const std::string& file) : file_(file) {
   const Where root{file, "tokenizer"};
   if (!document.is_object())
@@ -92,9 +105,15 @@ void Pipeline::read_pad(const json& config, const Where& where) {
   for (const auto* name : {"[PAD]", "<pad>", "<|pad|>"}) {
     if (!pad_) pad_ = id(name);
   }
+  // CLIP pads with the token that ends a text.
+  const auto end = id("<|endoftext|>");
+  if (!pad_ && end && post_.added() == 2 && post_.single.back() == *end) pad_ = end;
 }
 
 void Pipeline::save(const std::filesystem::path& path) const {
+  if (path.extension() == ".gz")
+    fail("{}: OpenAI's vocabulary is written of a tokenizer read from one; this is {}",
+         path.string(), file_);
   auto document = document_;
   document["model"] = model_->to_json();
   io::write_file(path, document.dump(2) + "\n");

@@ -2,24 +2,13 @@
 
 #include <algorithm>
 #include <cstring>
-#include <iterator>
 
 #include <utf8proc.h>
 
+#include "tokenizers/ranges.hpp"
+
 namespace weft::tokenizers {
 namespace {
-
-struct Range {
-  char32_t first, last;
-};
-
-template <size_t N>
-bool contains(const Range (&ranges)[N], char32_t c) {
-  const auto* after =
-      std::upper_bound(std::begin(ranges), std::end(ranges), c,
-                       [](char32_t value, const Range& range) { return value < range.first; });
-  return after != std::begin(ranges) && c <= std::prev(after)->last;
-}
 
 // BERT's character classes stand still at Unicode 8 in Hugging Face's `tokenizers`, while utf8proc
 // knows later versions. These are the code points whose class has changed since.
@@ -56,6 +45,17 @@ constexpr Range kLateMarks[] = {
     {0x1E000, 0x1E006}, {0x1E008, 0x1E018}, {0x1E01B, 0x1E021}, {0x1E023, 0x1E024},
     {0x1E026, 0x1E02A}, {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE},
     {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}, {0x1E944, 0x1E94A}};
+// Marks whose combining class Hugging Face's normalization forms (Unicode 9) do not know.
+constexpr Range kLateClasses[] = {
+    {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},
+    {0xC3C, 0xC3C},     {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x1715, 0x1715},
+    {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},   {0xA82C, 0xA82C},   {0x10D24, 0x10D27},
+    {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF}, {0x10F46, 0x10F50}, {0x10F82, 0x10F85},
+    {0x11070, 0x11070}, {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x11839, 0x1183A},
+    {0x1193D, 0x1193E}, {0x11943, 0x11943}, {0x119E0, 0x119E0}, {0x11A34, 0x11A34},
+    {0x11A47, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D42}, {0x11D44, 0x11D45},
+    {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E08F, 0x1E08F},
+    {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}};
 constexpr Range kLateControls[] = {
     {0x890, 0x891}, {0x8E2, 0x8E2}, {0x110CD, 0x110CD}, {0x13430, 0x1343F}};
 constexpr Range kIdeographs[] = {{0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},
@@ -250,7 +250,7 @@ size_t canonical_decomposition(char32_t c, char32_t (&out)[4]) {
 }
 
 int combining_class(char32_t c) {
-  if (c < 0x300 || contains(kLateMarks, c)) return 0;
+  if (c < 0x300 || contains(kLateClasses, c)) return 0;
   return utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class;
 }
 

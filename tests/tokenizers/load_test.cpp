@@ -92,7 +92,8 @@ TEST(LoadTokenizer, NamesTheMergeThatIsWrong) {
   expect_error_at(good, "/model/merges/0", "a", "model.merges[0]: expected two tokens and a space");
   expect_error_at(good, "/model/merges/0", 3, "model.merges[0]: expected \"a b\" or");
   expect_error_at(good, "/model/byte_fallback", true, "model.byte_fallback: true is not supported");
-  expect_error_at(good, "/model/end_of_word_suffix", "</w>", "model.end_of_word_suffix");
+  expect_error_at(good, "/model/continuing_subword_prefix", "@@",
+                  "continuing_subword_prefix: a val");
   expect_error_at(good, "/pre_tokenizer", nullptr, "BPE without a ByteLevel pre-tokenizer");
 }
 
@@ -100,7 +101,7 @@ TEST(LoadTokenizer, NamesAFolderWithoutAFile) {
   const weft::test::TempFolder folder;
   EXPECT_THAT(
       [&] { load_tokenizer(folder.path()); },
-      testing::ThrowsMessage<weft::Error>(HasSubstr("no tokenizer.json, no vocab.txt and no")));
+      testing::ThrowsMessage<weft::Error>(HasSubstr("no tokenizer.json, no vocab.txt, no")));
   EXPECT_THROW(load_tokenizer(folder / "absent.json"), weft::Error);
 }
 

@@ -106,12 +106,22 @@ class WEFT_API Tokenizer {
   /// Error where no padding token is known.
   virtual int64_t pad_id() const = 0;
 
-  /// Writes a tokenizer.json that Hugging Face's `tokenizers` reads.
-  virtual void save(const std::filesystem::path& tokenizer_json) const = 0;
+  /// Writes a tokenizer.json that Hugging Face's `tokenizers` reads; to a path that ends in
+  /// .txt.gz, OpenAI's vocabulary of CLIP, which only a tokenizer read from one can.
+  virtual void save(const std::filesystem::path& path) const = 0;
+  /// The name in a folder under which save() keeps everything: tokenizer.json, or
+  /// bpe_simple_vocab_16e6.txt.gz, whose cleaning of texts a tokenizer.json cannot express.
+  virtual std::string file_name() const { return "tokenizer.json"; }
 };
 
+/// The file of a folder that load_tokenizer() reads: OpenAI's bpe_simple_vocab_16e6.txt.gz, else
+/// tokenizer.json, else vocab.txt, else vocab.json; an empty path where there is none of them.
+WEFT_API std::filesystem::path find_tokenizer(const std::filesystem::path& folder);
+
 /// Reads `path`: a tokenizer.json, a BERT vocab.txt, a GPT-2 vocab.json with merges.txt beside it,
-/// or a folder that holds one of them (the first is preferred). A tokenizer_config.json beside the
+/// OpenAI's bpe_simple_vocab_16e6.txt.gz, or a folder that holds one of them. OpenAI's file is read
+/// as open_clip does, with its cleaning of texts and 0 as padding; CLIP's tokenizer.json as Hugging
+/// Face does. A tokenizer_config.json beside the
 /// file names the padding token and, for a vocab.txt, do_lower_case, strip_accents and
 /// tokenize_chinese_chars; for a vocab.json, the special tokens and add_prefix_space.
 /// The truncation and padding stored in a tokenizer.json are kept by save() but not applied:
