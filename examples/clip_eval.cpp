@@ -35,7 +35,8 @@ struct Options {
     v("model", o.model, weft::required, "run folder, or the model folder in it");
     v("shards", o.shards, weft::required,
       "WebDataset shards: braces, wildcards, patterns joined by '::'");
-    v("tokenizer", o.tokenizer, "tokenizer.json or its folder, instead of the model's own");
+    v("tokenizer", o.tokenizer,
+      "tokenizer.json, OpenAI's vocabulary or a folder, instead of the model's own");
     v("task", o.task, "retrieval");
     v("negatives", o.negatives,
       "key of a sample's JSON that holds a wrong caption, such as 'swapped'");

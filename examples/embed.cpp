@@ -32,7 +32,8 @@ struct Options {
   static void visit(Self& o, V&& v) {
     v("model", o.model, weft::required,
       "run folder, model folder, or the Hugging Face folder of one encoder");
-    v("tokenizer", o.tokenizer, "tokenizer.json or its folder, instead of the model's own");
+    v("tokenizer", o.tokenizer,
+      "tokenizer.json, OpenAI's vocabulary or a folder, instead of the model's own");
     v("text", o.text, "texts to embed");
     v("pool", o.pool, "pooling of a single encoder; by default its own for images, mean for texts");
     v("batch_size", o.batch_size, "inputs a batch");

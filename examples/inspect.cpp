@@ -35,7 +35,7 @@ struct Options {
   template <class Self, class V>
   static void visit(Self& o, V&& v) {
     v("preprocess", o.preprocess, "image: model folder whose preprocessing is applied");
-    v("tokenizer", o.tokenizer, "text: tokenizer.json or its folder");
+    v("tokenizer", o.tokenizer, "text: tokenizer.json, OpenAI's vocabulary or a folder");
     v("stdin", o.from_stdin, "text: read one JSON string a line");
     v("json", o.json, "one JSON object a line");
   }
@@ -72,8 +72,9 @@ void show_image(const std::string& file, const Options& options) {
 
 void show_texts(std::vector<std::string> texts, const Options& options) {
   if (!options.tokenizer)
-    throw Error("inspect text: --tokenizer is missing: a tokenizer.json or its folder",
-                ErrorKind::usage);
+    throw Error(
+        "inspect text: --tokenizer is missing: a tokenizer.json, OpenAI's vocabulary or a folder",
+        ErrorKind::usage);
   const auto tokenizer = weft::tokenizers::load_tokenizer(*options.tokenizer);
   const auto show = [&](const std::string& text) {
     const auto encoding = tokenizer->encode(text);

@@ -53,8 +53,20 @@ DualEncoderFolder load_own(const fs::path& folder) {
   out.model = models::DualEncoder(out.image.encoder, out.text.encoder, options);
   heads_map().load(io::Safetensors::open(folder / "model.safetensors"), heads(*out.model));
   out.transform = read_preprocessor(folder / "image");
-  out.tokenizer = tokenizers::load_tokenizer(folder / "tokenizer.json");
+  out.tokenizer = tokenizers::load_tokenizer(folder);
   return out;
+}
+
+// A tokenizer of a kind that is not known does not stand in the way of the images: what is wrong
+// with it is told by fail_without_tokenizer().
+std::shared_ptr<tokenizers::Tokenizer> tokenizer_of(const fs::path& folder) {
+  const auto file = tokenizers::find_tokenizer(folder);
+  if (file.empty()) return nullptr;
+  try {
+    return tokenizers::load_tokenizer(file);
+  } catch (const Error&) {
+    return nullptr;
+  }
 }
 
 EncoderFolder make_tower(const TowerConfig& tower, const std::string& prefix, const KeyMap& map,
@@ -92,8 +104,7 @@ DualEncoderFolder load_family(const fs::path& folder, const std::string& type) {
   }
   take_pixel_statistics(*out.image.encoder, out.image.preprocessor,
                         folder / "preprocessor_config.json");
-  if (fs::exists(folder / "tokenizer.json"))
-    out.tokenizer = tokenizers::load_tokenizer(folder / "tokenizer.json");
+  out.tokenizer = tokenizer_of(folder);
   return out;
 }
 
@@ -195,13 +206,26 @@ void save_dual_encoder(const DualEncoderFolder& folder, const fs::path& path,
     write_own(folder, image, target);
   else
     write_family(folder, image, layout, target);
-  if (folder.tokenizer) folder.tokenizer->save(target / "tokenizer.json");
+  if (folder.tokenizer) {
+    const bool ours = layout.empty() || layout == "open_clip";
+    folder.tokenizer->save(target / (ours ? folder.tokenizer->file_name() : "tokenizer.json"));
+  }
   writer.keep_others();
   writer.commit();
 }
 
 void fail_without_tokenizer(const std::string& folder) {
-  fail("{}: holds no tokenizer.json; put one there, or name one with --tokenizer", folder);
+  if (!tokenizers::find_tokenizer(folder).empty()) {
+    try {
+      tokenizers::load_tokenizer(folder);
+    } catch (const Error& error) {
+      fail("{}; name another with --tokenizer", error.what());
+    }
+  }
+  fail(
+      "{}: holds no vocabulary; put a tokenizer.json or OpenAI's bpe_simple_vocab_16e6.txt.gz "
+      "there, or name one with --tokenizer FILE|DIR",
+      folder);
 }
 
 bool is_dual_encoder(const fs::path& folder) {

@@ -69,13 +69,13 @@ const std::u32string& usual_width(char32_t c) {
   static const auto table = [] {
     std::array<std::u32string, kLast - kFirst + 1> out;
     for (auto code = kFirst; code <= kLast; ++code) {
-      const utf8proc_uint8_t text[3] = {
-          static_cast<utf8proc_uint8_t>(0xE0 | code >> 12),
-          static_cast<utf8proc_uint8_t>(0x80 | (code >> 6 & 0x3F)),
-          static_cast<utf8proc_uint8_t>(0x80 | (code & 0x3F))};
+      const utf8proc_uint8_t text[3] = {static_cast<utf8proc_uint8_t>(0xE0 | code >> 12),
+                                        static_cast<utf8proc_uint8_t>(0x80 | (code >> 6 & 0x3F)),
+                                        static_cast<utf8proc_uint8_t>(0x80 | (code & 0x3F))};
       utf8proc_int32_t parts[8];
       const auto length = utf8proc_decompose(
-          text, 3, parts, 8, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPAT | UTF8PROC_DECOMPOSE));
+          text, 3, parts, 8,
+          static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPAT | UTF8PROC_DECOMPOSE));
       for (utf8proc_ssize_t i = 0; i < length; ++i) out[code - kFirst] += parts[i];
     }
     return out;

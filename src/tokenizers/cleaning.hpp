@@ -4,8 +4,9 @@
 
 namespace weft::tokenizers {
 
-/// open_clip's cleaning: ftfy's fix_text, html.unescape twice, white space, lower case. Differs from
-/// it: ftfy's repair of text that was decoded with a wrong encoding is left out (fix_encoding).
+/// open_clip's cleaning: ftfy's fix_text, html.unescape twice, white space, lower case. Differs
+/// from it: ftfy's repair of text that was decoded with a wrong encoding is left out
+/// (fix_encoding).
 class OpenClipCleaning final : public Normalizer {
  public:
   void apply(Text& text) const override;

@@ -6,7 +6,7 @@ namespace weft::tokenizers {
 
 struct ClipSplitOptions {
   std::vector<std::string> specials = {};  ///< in lower case; taken whole, before anything else
-  bool open_clip = false;      ///< as open_clip's `regex` reads the pattern: any case, its tables
+  bool open_clip = false;       ///< as open_clip's `regex` reads the pattern: any case, its tables
   bool split_specials = false;  ///< GPT-2's pattern follows, which cuts only the specials further
 };
 

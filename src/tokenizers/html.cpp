@@ -57,8 +57,8 @@ std::u32string upper(const std::u32string& text) {
 
 struct Entities {
   static constexpr size_t kLongestBare = 6;  // of the names that need no semicolon
-  Names names;     // with a semicolon
-  Names bare;      // those that may do without
+  Names names;                               // with a semicolon
+  Names bare;                                // those that may do without
   Names capitals;  // lower-case names in capitals, where those mean nothing else
 
   Entities() {
@@ -127,7 +127,8 @@ Number read_number(const Chars& chars, size_t at) {
   const auto begin = at + 2 + hex;
   Number out{begin, 0};
   for (; hex ? hex_value(code(out.end)) >= 0 : is_digit(code(out.end)); ++out.end)
-    out.value = std::min<uint32_t>(out.value * (hex ? 16 : 10) + hex_value(code(out.end)), 0x110000);
+    out.value =
+        std::min<uint32_t>(out.value * (hex ? 16 : 10) + hex_value(code(out.end)), 0x110000);
   return out.end > begin ? out : Number{};
 }
 
@@ -169,9 +170,9 @@ bool has_ampersand(const Chars& chars) {
 
 char32_t windows_1252(char32_t c) {
   static constexpr char32_t kWindows[32] = {
-      0x20AC, 0x81,   0x201A, 0x192,  0x201E, 0x2026, 0x2020, 0x2021, 0x2C6, 0x2030, 0x160,
+      0x20AC, 0x81,   0x201A, 0x192,  0x201E, 0x2026, 0x2020, 0x2021, 0x2C6,  0x2030, 0x160,
       0x2039, 0x152,  0x8D,   0x17D,  0x8F,   0x90,   0x2018, 0x2019, 0x201C, 0x201D, 0x2022,
-      0x2013, 0x2014, 0x2DC,  0x2122, 0x161,  0x203A, 0x153,  0x9D,   0x17E, 0x178};
+      0x2013, 0x2014, 0x2DC,  0x2122, 0x161,  0x203A, 0x153,  0x9D,   0x17E,  0x178};
   return c >= 0x80 && c < 0xA0 ? kWindows[c - 0x80] : c;
 }
 
@@ -211,8 +212,8 @@ void unescape_html_strictly(Chars& chars) {
       name.clear();
       for (; end < chars.size() && is_letter_or_digit(chars[end].code); ++end)
         name += static_cast<char>(chars[end].code);
-      const bool whole = !name.empty() && name.size() <= kLongest && end < chars.size() &&
-                         chars[end].code == ';';
+      const bool whole =
+          !name.empty() && name.size() <= kLongest && end < chars.size() && chars[end].code == ';';
       if (whole && begin == at + 2) {
         // The semicolon must be part of the number, and not what it stands for.
         const auto number = read_number(chars, at);

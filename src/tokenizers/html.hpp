@@ -6,8 +6,8 @@
 
 namespace weft::tokenizers {
 
-/// HTML's named characters: "name code code;" in hex, by name; '?' behind a name that may do without
-/// its semicolon.
+/// HTML's named characters: "name code code;" in hex, by name; '?' behind a name that may do
+/// without its semicolon.
 extern const std::string_view kHtmlEntities;
 
 /// What Windows-1252 has where Latin-1 has the controls 0x80..0x9F; other characters, and the five

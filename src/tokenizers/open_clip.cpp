@@ -1,5 +1,7 @@
 #include "tokenizers/open_clip.hpp"
 
+#include <unordered_map>
+
 #include <zlib.h>
 
 #include <weft/io/file.hpp>
@@ -18,31 +20,6 @@ constexpr const char* kEndOfWord = "</w>";
 constexpr const char* kStart = "<start_of_text>";
 constexpr const char* kEnd = "<end_of_text>";
 constexpr size_t kMaxBytes = 64 << 20;  // unpacked
-
-std::string gunzip(std::string_view bytes, const std::string& name) {
-  if (!bytes.starts_with("\x1F\x8B"))
-    fail("{}: expected OpenAI's vocabulary, gzipped; found no gzip header", name);
-  z_stream stream{};
-  if (inflateInit2(&stream, 16 + MAX_WBITS) != Z_OK) fail("{}: zlib cannot start", name);
-  const std::unique_ptr<z_stream, int (*)(z_stream*)> guard(&stream, inflateEnd);
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
-  stream.avail_in = static_cast<uInt>(bytes.size());
-  std::string out;
-  std::vector<char> buffer(1 << 16);
-  int status = Z_OK;
-  while (status != Z_STREAM_END) {
-    stream.next_out = reinterpret_cast<Bytef*>(buffer.data());
-    stream.avail_out = static_cast<uInt>(buffer.size());
-    status = inflate(&stream, Z_NO_FLUSH);
-    out.append(buffer.data(), buffer.size() - stream.avail_out);
-    if (out.size() > kMaxBytes)
-      fail("{}: more than {} bytes unpacked, the limit of a vocabulary", name, kMaxBytes);
-    if (status != Z_OK && status != Z_STREAM_END)
-      fail("{}: damaged or cut short behind {} unpacked bytes ({})", name, out.size(),
-           stream.msg ? stream.msg : zError(status));
-  }
-  return out;
-}
 
 std::string gzip(const std::string& text, const std::string& name) {
   z_stream stream{};
@@ -105,11 +82,11 @@ PipelineParts parts_of(Bpe::Merges merges, const std::string& file) {
   const auto tokens = vocabulary(merges, kStart, kEnd);
   PipelineParts parts;
   parts.normalizer = std::make_unique<OpenClipCleaning>();
-  parts.pre_tokenizer = std::make_unique<ClipSplit>(
-      ClipSplitOptions{.specials = {kStart, kEnd}, .open_clip = true});
-  parts.model = std::make_unique<Bpe>(
-      BpeOptions{.end_of_word_suffix = kEndOfWord, .whole = {kStart, kEnd}}, tokens,
-      std::move(merges), Where{file, "merges"});
+  parts.pre_tokenizer =
+      std::make_unique<ClipSplit>(ClipSplitOptions{.specials = {kStart, kEnd}, .open_clip = true});
+  parts.model =
+      std::make_unique<Bpe>(BpeOptions{.end_of_word_suffix = kEndOfWord, .whole = {kStart, kEnd}},
+                            tokens, std::move(merges), Where{file, "merges"});
   parts.decoder = std::make_unique<WordEndDecoder>();
   parts.post.single = {start, PostProcessor::kText, start + 1};
   parts.specials = {start, start + 1};
@@ -118,8 +95,32 @@ PipelineParts parts_of(Bpe::Merges merges, const std::string& file) {
 
 }  // namespace
 
-Bpe::Merges parse_openai_merges(std::string_view gzipped, size_t count, const std::string& name) {
-  const auto text = gunzip(gzipped, name);
+std::string unpack_gzip(std::string_view bytes, const std::string& name) {
+  if (!bytes.starts_with("\x1F\x8B"))
+    fail("{}: expected OpenAI's vocabulary, gzipped; found no gzip header", name);
+  z_stream stream{};
+  if (inflateInit2(&stream, 16 + MAX_WBITS) != Z_OK) fail("{}: zlib cannot start", name);
+  const std::unique_ptr<z_stream, int (*)(z_stream*)> guard(&stream, inflateEnd);
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
+  stream.avail_in = static_cast<uInt>(bytes.size());
+  std::string out;
+  std::vector<char> buffer(1 << 16);
+  int status = Z_OK;
+  while (status != Z_STREAM_END) {
+    stream.next_out = reinterpret_cast<Bytef*>(buffer.data());
+    stream.avail_out = static_cast<uInt>(buffer.size());
+    status = inflate(&stream, Z_NO_FLUSH);
+    out.append(buffer.data(), buffer.size() - stream.avail_out);
+    if (out.size() > kMaxBytes)
+      fail("{}: more than {} bytes unpacked, the limit of a vocabulary", name, kMaxBytes);
+    if (status != Z_OK && status != Z_STREAM_END)
+      fail("{}: damaged or cut short behind {} unpacked bytes ({})", name, out.size(),
+           stream.msg ? stream.msg : zError(status));
+  }
+  return out;
+}
+
+Bpe::Merges parse_openai_merges(std::string_view text, size_t count, const std::string& name) {
   if (const auto valid = valid_utf8_prefix(text); valid < text.size())
     fail("{}: not valid UTF-8 at byte {} unpacked", name, valid);
   Bpe::Merges merges;
@@ -131,7 +132,7 @@ Bpe::Merges parse_openai_merges(std::string_view gzipped, size_t count, const st
     return seen.emplace(tokens.back(), line);
   };
   for (const auto& [token, id] : vocabulary({}, kStart, kEnd)) known(token, 0);
-  std::string_view rest = text;
+  auto rest = text;
   for (size_t number = 1; merges.size() < count; ++number) {
     if (rest.empty())
       fail("{}: {} merges, expected {}; is the file whole?", name, merges.size(), count);
@@ -158,7 +159,8 @@ Bpe::Merges parse_openai_merges(std::string_view gzipped, size_t count, const st
 }
 
 Bpe::Merges read_openai_merges(const std::filesystem::path& file) {
-  return parse_openai_merges(io::read_file(file), kOpenAiMerges, file.string());
+  return parse_openai_merges(unpack_gzip(io::read_file(file), file.string()), kOpenAiMerges,
+                             file.string());
 }
 
 OpenClipTokenizer::OpenClipTokenizer(Bpe::Merges merges, const std::string& file)

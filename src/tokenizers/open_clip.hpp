@@ -11,8 +11,10 @@ inline constexpr size_t kOpenAiMerges = 49152 - 256 - 2;
 /// The merges of OpenAI's file, gzipped: a line with its name, then a merge a line, of which the
 /// first 48,894 count. Errors name the file and the line.
 Bpe::Merges read_openai_merges(const std::filesystem::path& file);
-/// The same of bytes, with another number of merges.
-Bpe::Merges parse_openai_merges(std::string_view gzipped, size_t count, const std::string& name);
+/// The same of the unpacked text, with another number of merges.
+Bpe::Merges parse_openai_merges(std::string_view text, size_t count, const std::string& name);
+/// The bytes behind a gzip header.
+std::string unpack_gzip(std::string_view bytes, const std::string& name);
 
 /// open_clip's SimpleTokenizer: its cleaning and its pattern over OpenAI's merges. The ids are the
 /// 256 bytes, the bytes at the end of a word, the merges, <start_of_text> and <end_of_text>.

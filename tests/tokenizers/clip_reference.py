@@ -5,15 +5,22 @@ ids or '-' where ftfy's encoding repair changes the text, Hugging Face's ids or 
   clip_reference.py sweep TOKENIZER.json VOCAB.txt.gz OUT      every code point and every HTML entity; open_clip's without the repair
 """
 import html
+import importlib.util
 import multiprocessing
+from pathlib import Path
 import random
 import sys
 
 import ftfy
 from ftfy.chardata import HTML_ENTITIES
-import open_clip.tokenizer
-from open_clip.tokenizer import SimpleTokenizer
+import regex
 from tokenizers import Tokenizer
+
+# The module alone: the package imports every model there is.
+spec = importlib.util.spec_from_file_location(
+    "open_clip_tokenizer", Path(importlib.util.find_spec("open_clip").origin).with_name("tokenizer.py"))
+open_clip_tokenizer = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(open_clip_tokenizer)
 
 RANGES = [(0x20, 0x7E)] * 8 + [
     (0, 0x1F), (0x7F, 0xA0), (0xA0, 0x2FF), (0x300, 0x36F), (0x370, 0x3FF), (0x400, 0x52F), (0x530, 0x5FF), (0x600, 0x6FF), (0x700, 0x7FF),
@@ -54,9 +61,9 @@ def random_text(rng):
             text += rng.choice(SPACES)
         elif kind < 0.62:
             text += entity(rng)
-        elif kind < 0.63:
+        elif kind < 0.622:
             text += "".join(chr(rng.randint(0xD800, 0xDFFF)) for _ in range(rng.randint(1, 3)))
-        elif kind < 0.64:
+        elif kind < 0.624:
             text += chr(rng.randint(0xD800, 0xDBFF)) + chr(rng.randint(0xDC00, 0xDFFF))
         else:
             low, high = rng.choice(RANGES)
@@ -66,8 +73,13 @@ def random_text(rng):
 
 
 def sweep_texts():
-    # Planes 4 to 13 are empty and 15 and 16 private: a sample of them will do.
-    codes = [c for c in range(0x110000) if c != 0x0A and (c < 0x40000 or 0xE0000 <= c < 0xE1000 or c % 61 == 0)]
+    # Ideographs and syllables, private and empty planes: a sample and the edges of what `regex` takes for letters will do.
+    letter = [bool(regex.match(r"\p{L}", chr(c))) for c in range(0x110000)] + [False]
+
+    def alike(c):
+        return (0x3400 <= c < 0xA000 or 0xAC00 <= c < 0xD7B0 or 0x17000 <= c < 0x18B00 or 0x20000 <= c < 0xE0000 or c >= 0xE1000)
+    codes = [c for c in range(0x110000)
+             if c != 0x0A and (not alike(c) or c % 61 == 0 or letter[c] != letter[c - 1] or letter[c] != letter[c + 1])]
     for begin in range(0, len(codes), 8):
         yield "".join(f"a{chr(c)}b {chr(c)}Σ1{chr(c)} A{chr(c)}Σ{chr(c)}a!{chr(c)}\u0323\u0301 " for c in codes[begin:begin + 8])
     for begin in range(0, len(NAMES), 4):
@@ -78,7 +90,7 @@ def sweep_texts():
 
 def start(mode, tokenizer_file, vocab):
     global tokenizer, simple, repairs
-    tokenizer, simple, repairs = Tokenizer.from_file(tokenizer_file), SimpleTokenizer(vocab), mode == "random"
+    tokenizer, simple, repairs = Tokenizer.from_file(tokenizer_file), open_clip_tokenizer.SimpleTokenizer(vocab), mode == "random"
     tokenizer.no_truncation()
     tokenizer.no_padding()
 
@@ -105,7 +117,7 @@ def main(mode, tokenizer_file, vocab, *args):
     else:
         out, = args
         texts = list(sweep_texts())
-    assert open_clip.tokenizer.ftfy is ftfy
+    assert open_clip_tokenizer.ftfy is ftfy
     with multiprocessing.Pool(2, start, (mode, tokenizer_file, vocab)) as pool, open(out, "w") as file:
         file.writelines(pool.imap(row, texts, 500))
 

@@ -17,7 +17,9 @@ namespace clip_test {
 using weft::tokenizers::load_tokenizer;
 using weft::tokenizers::Padding;
 
-std::filesystem::path json_file() { return weft::test::shared_tokenizers() / "clip/tokenizer.json"; }
+std::filesystem::path json_file() {
+  return weft::test::shared_tokenizers() / "clip/tokenizer.json";
+}
 std::filesystem::path openai_file() {
   return weft::test::shared_tokenizers() / "clip/bpe_simple_vocab_16e6.txt.gz";
 }
@@ -31,7 +33,8 @@ class Clip : public testing::Test {
 
 TEST_F(Clip, GoldensOfHuggingFace) {
   const auto tokenizer = load_tokenizer(json_file());
-  const auto rows = weft::test::read_golden(json_file().parent_path() / "golden_tokenizer_json.jsonl");
+  const auto rows =
+      weft::test::read_golden(json_file().parent_path() / "golden_tokenizer_json.jsonl");
   EXPECT_EQ(rows.size(), 86u);
   for (const auto& row : rows) weft::test::expect_golden(*tokenizer, row);
   EXPECT_EQ(tokenizer->pad_id(), 49407);
@@ -63,7 +66,11 @@ TEST_F(Clip, SpecialTokensAndTheWayBack) {
   EXPECT_EQ(tokenizer->id("<start_of_text>"), 49406);
   EXPECT_EQ(tokenizer->token(49407), "<end_of_text>");
   EXPECT_TRUE(tokenizer->is_special(49406));
-  const auto ids = tokenizer->encode("A  photo of \xE2\x80\x9C" "caf\xC3\xA9s\xE2\x80\x9D").ids;
+  const auto ids = tokenizer
+                       ->encode(
+                           "A  photo of \xE2\x80\x9C"
+                           "caf\xC3\xA9s\xE2\x80\x9D")
+                       .ids;
   EXPECT_EQ(tokenizer->decode(ids), "a photo of \" caf\xC3\xA9s \" ");
   EXPECT_EQ(tokenizer->decode({49406, 320, 49407}, false), "<start_of_text>a <end_of_text>");
   // Offsets stand in the text as it was given.
@@ -135,6 +142,25 @@ TEST_F(Clip, RefusesDamagedFiles) {
   error(flipped, "");
 }
 
+TEST(OpenAiMerges, NameTheLineThatIsWrong) {
+  const weft::test::TempFolder folder;
+  const auto error = [&](const char* text, const char* part) {
+    std::ofstream(folder / "merges.txt", std::ios::binary) << text;
+    const auto file = (folder / "merges.txt").string();
+    ASSERT_EQ(std::system(("gzip -f '" + file + "'").c_str()), 0);
+    EXPECT_THAT([&] { load_tokenizer(file + ".gz"); },
+                testing::ThrowsMessage<weft::Error>(testing::HasSubstr(part)));
+  };
+  error("", "merges.txt.gz: 0 merges, expected 48894; is the file whole?");
+  error("version\nt h\nth e</w>\n", "2 merges, expected 48894");
+  error("version\nth\n", "line 2: expected two tokens and a space, found 'th'");
+  error("version\nt h\nt h e\n", "line 3: expected two tokens and a space");
+  error("version\nt h\n\n", "line 3: expected two tokens and a space");
+  error("version\nt he\n", "line 2: the token 'he' is no byte and no merge of a line before");
+  error("version\nt h\nt h\n", "line 3: the token 'th' was there before, in line 2");
+  error("version\nt \xFF\n", "not valid UTF-8");
+}
+
 std::vector<int64_t> numbers(std::string_view text) {
   std::vector<int64_t> out;
   for (const char *at = text.data(), *end = at + text.size(); at < end; ++at) {
@@ -159,10 +185,10 @@ std::string from_hex(std::string_view hex) {
 void expect_rows(const std::string& arguments, size_t at_least) {
   const weft::test::TempFolder folder;
   const auto out = folder / "rows.tsv";
-  const auto command = fmt::format("'{}' '{}' {} '{}'", weft::test::python(), WEFT_CLIP_REFERENCE,
-                                   fmt::format(fmt::runtime(arguments), json_file().string(),
-                                               openai_file().string()),
-                                   out.string());
+  const auto command = fmt::format(
+      "'{}' '{}' {} '{}'", weft::test::python(), WEFT_CLIP_REFERENCE,
+      fmt::format(fmt::runtime(arguments), json_file().string(), openai_file().string()),
+      out.string());
   ASSERT_EQ(std::system(command.c_str()), 0) << command;
   const auto fast = load_tokenizer(json_file()), simple = load_tokenizer(openai_file());
   const weft::tokenizers::EncodeOptions bare{.add_special_tokens = false};
@@ -212,7 +238,7 @@ TEST_F(Clip, RandomTextsEqualOpenClipAndHuggingFace) {
 
 TEST_F(Clip, EveryCodePointAndEntityEqualsOpenClipAndHuggingFace) {
   WEFT_NEEDS_PYTHON();
-  expect_rows("sweep '{}' '{}'", 0x40000 / 8);
+  expect_rows("sweep '{}' '{}'", 10000);
 }
 
 }  // namespace clip_test
