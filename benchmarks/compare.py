@@ -46,7 +46,7 @@ def rows(inputs):
         encode("vit_s_64", vit, "pixels-64x224.safetensors", "bf16", "ViT-S/16, 64 images of 224", 0.95, vit_flops(64, 224, 16)),
         encode("minilm_fp32", minilm, "captions-128.safetensors", "fp32", texts, None, text_flops),
         encode("minilm_bf16", minilm, "captions-128.safetensors", "bf16", texts, None, text_flops),
-        dict(name="wordpiece", work="wordpiece", peer="tokenizers", precision="ids", size="10,240 captions, batches of 256", threads=1, bar=5.0,
+        dict(name="wordpiece", work="tokenize", peer="tokenizers", precision="ids", size="10,240 captions, batches of 256", threads=1, bar=5.0,
              args=dict(tokenizer=minilm + "/tokenizer.json", texts=str(inputs / "captions.json"), batch_size=256), tolerance=0),
         dict(name="first_embedding", peer="python -c, transformers", precision="fp32", size="MiniLM, one text, whole process", threads=2, bar=5.0,
              tolerance=1e-5, args=dict(model=minilm, text="a photo of a dog")),
@@ -57,6 +57,15 @@ def rows(inputs):
     ]
     if (inputs / "dinov2-small").exists():
         table.insert(4, encode("dinov2_s_64", dino, "pixels-64x126.safetensors", "bf16", "DINOv2-S/14, 64 images of 126", None, vit_flops(64, 126, 14)))
+    clip = Path(os.environ["WEFT_SHARED_DIR"]) / "data/tokenizers/clip"
+    if clip.exists():
+        captions = dict(texts=str(inputs / "captions.json"), batch_size=256, max_length=77)
+        for threads, name in ((1, "clip_bpe"), (2, "clip_bpe_2")):
+            table.append(dict(name=name, work="tokenize", peer="tokenizers", precision="ids", size="10,240 captions, batches of 256 x 77", threads=threads,
+                              bar=10.0, args=dict(captions, tokenizer=str(clip / "tokenizer.json"), threads=threads), tolerance=0))
+        table.append(dict(name="clip_bpe_open_clip", work="tokenize_open_clip", peer="open_clip", precision="ids",
+                          size="10,240 captions, batches of 256 x 77", threads=1, bar=30.0, tolerance=0,
+                          args=dict(captions, tokenizer=str(clip / "bpe_simple_vocab_16e6.txt.gz"))))
     if not NATIVE_BF16:  # PyTorch emulates bf16 here, at a third of fp32's rate: its user would take fp32
         table += [dict(row, name=row["name"] + "_fp32_peer", peer=encode_peer + ", fp32", peer_args=dict(row["args"], precision="fp32"))
                   for row in table if row.get("work") == "encode" and row["precision"] == "bf16"]

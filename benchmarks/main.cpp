@@ -25,7 +25,8 @@ const Registry<std::function<Work(const Json&)>>& works() {
     Registry<std::function<Work(const Json&)>> r("benchmark");
     r.add("jpeg_to_tensor", jpeg_to_tensor);
     r.add("encode", encode);
-    r.add("wordpiece", wordpiece);
+    r.add("tokenize", tokenize);
+    r.add("tokenize_open_clip", tokenize);
     r.add("read_safetensors", read_safetensors);
     r.add("read_tar", read_tar);
     r.add("info_nce", info_nce);

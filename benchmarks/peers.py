@@ -52,14 +52,22 @@ def encode(args):
     return work
 
 
-def wordpiece(args):
+def caption_batches(args):
+    texts, size = json.loads(Path(args["texts"]).read_text()), args["batch_size"]
+    return [texts[i:i + size] for i in range(0, len(texts), size)]
+
+
+def tokenize(args):
     import numpy
+    os.environ["TOKENIZERS_PARALLELISM"] = "true" if args.get("threads", 1) > 1 else "false"
     from tokenizers import Tokenizer
     tokenizer = Tokenizer.from_file(args["tokenizer"])
     tokenizer.no_truncation()
     tokenizer.enable_padding()
-    texts, size = json.loads(Path(args["texts"]).read_text()), args["batch_size"]
-    batches = [texts[i:i + size] for i in range(0, len(texts), size)]
+    if "max_length" in args:
+        tokenizer.enable_truncation(args["max_length"])
+        tokenizer.enable_padding(length=args["max_length"], pad_id=tokenizer.token_to_id("<|endoftext|>"))
+    batches = caption_batches(args)
 
     def work():
         ids = []
@@ -67,6 +75,16 @@ def wordpiece(args):
             for encoding in tokenizer.encode_batch_fast(batch):
                 ids.extend(encoding.ids)
         return {"ids": numpy.array(ids)}
+    return work
+
+
+def tokenize_open_clip(args):
+    import torch
+    from open_clip.tokenizer import SimpleTokenizer
+    tokenizer, batches = SimpleTokenizer(args["tokenizer"]), caption_batches(args)
+
+    def work():  # its cache of words stays from run to run
+        return {"ids": torch.cat([tokenizer(batch, args["max_length"]).flatten() for batch in batches])}
     return work
 
 

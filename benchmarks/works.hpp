@@ -16,9 +16,10 @@ using Outputs = std::map<std::string, at::Tensor>;
 /// The timed part of a row. What it needs was read when it was made.
 using Work = std::function<Outputs()>;
 
-Work jpeg_to_tensor(const Json& args);    ///< {"images": tar, "size": S}: pixels [B, 3, S, S]
-Work encode(const Json& args);            ///< {"model", "inputs", "precision"}: tokens or pooled
-Work wordpiece(const Json& args);         ///< {"tokenizer", "texts", "batch_size"}: ids [N]
+Work jpeg_to_tensor(const Json& args);  ///< {"images": tar, "size": S}: pixels [B, 3, S, S]
+Work encode(const Json& args);          ///< {"model", "inputs", "precision"}: tokens or pooled
+/// {"tokenizer", "texts", "batch_size", "max_length", "threads"}, the last two optional: ids [N]
+Work tokenize(const Json& args);
 Work read_safetensors(const Json& args);  ///< {"path", "touch"}: count [] or sums [tensors]
 Work read_tar(const Json& args);          ///< {"path"}: members, bytes, name_bytes []
 Work info_nce(const Json& args);          ///< {"inputs"}: loss and the three gradients

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <mutex>
 #include <queue>
 
 #include <fmt/format.h>
@@ -25,10 +26,50 @@ struct alignas(64) Cached {
 };
 static_assert(sizeof(Cached) == 64);
 
+constexpr int kCacheBits = 14;
+using Cache = std::vector<Cached>;
+
+// The caches of threads that have ended, for those that come: a batch on several threads finds the
+// words of the batch before.
+struct Spare {
+  std::mutex mutex;
+  std::vector<std::unique_ptr<Cache>> caches;
+};
+
+Spare& spare() {
+  static Spare instance;
+  return instance;
+}
+
+class ThreadCache {
+ public:
+  ThreadCache() {
+    auto& pool = spare();
+    const std::lock_guard lock(pool.mutex);
+    if (pool.caches.empty()) {
+      cache_ = std::make_unique<Cache>(size_t{1} << kCacheBits);
+    } else {
+      cache_ = std::move(pool.caches.back());
+      pool.caches.pop_back();
+    }
+  }
+  ~ThreadCache() {
+    auto& pool = spare();
+    const std::lock_guard lock(pool.mutex);
+    pool.caches.push_back(std::move(cache_));
+  }
+  ThreadCache(const ThreadCache&) = delete;
+  ThreadCache& operator=(const ThreadCache&) = delete;
+
+  Cached& at(uint64_t hash) { return (*cache_)[(hash * 0x9E3779B97F4A7C15u) >> (64 - kCacheBits)]; }
+
+ private:
+  std::unique_ptr<Cache> cache_;
+};
+
 Cached& cached(uint64_t hash) {
-  constexpr int kBits = 14;
-  static thread_local std::vector<Cached> slots(size_t{1} << kBits);
-  return slots[(hash * 0x9E3779B97F4A7C15u) >> (64 - kBits)];
+  static thread_local ThreadCache cache;
+  return cache.at(hash);
 }
 
 struct Symbol {

@@ -1,3 +1,5 @@
+#include <fstream>
+
 #include <gmock/gmock.h>
 
 #include <ATen/ATen.h>
@@ -57,6 +59,31 @@ TEST(DualEncoderFolder, ComesBackWithEqualEmbeddings) {
       at::equal(loaded.model->encode_text({.data = ids}), made.model->encode_text({.data = ids})));
   EXPECT_TRUE(at::equal(loaded.model->logit_scale, made.model->logit_scale));
   EXPECT_NO_THROW(load_encoder(folder / "model" / "text"));
+}
+
+TEST(DualEncoderFolder, KeepsTheVocabularyOfOpenAi) {
+  const auto file = weft::test::shared_file("data/tokenizers/clip/bpe_simple_vocab_16e6.txt.gz");
+  WEFT_SKIP_WITHOUT(file);
+  const weft::test::TempFolder folder;
+  save_dual_encoder(make(file), folder / "model");
+  EXPECT_FALSE(std::filesystem::exists(folder / "model/tokenizer.json"));
+  // open_clip's cleaning, not Hugging Face's.
+  EXPECT_THAT(load_dual_encoder(folder / "model").tokenizer->encode("&amp;amp; \xEF\xAC\x81ne").ids,
+              testing::ElementsAre(49406, 261, 3797, 49407));
+}
+
+TEST(DualEncoderFolder, NamesTheWaysToATokenizer) {
+  using weft::checkpoint::fail_without_tokenizer;
+  const weft::test::TempFolder folder;
+  const auto error = [&](const auto& matcher) {
+    EXPECT_THAT([&] { fail_without_tokenizer(folder.path().string()); },
+                ThrowsMessage<weft::Error>(matcher));
+  };
+  error(testing::AllOf(HasSubstr("tokenizer.json or OpenAI's bpe_simple_vocab_16e6.txt.gz there"),
+                       HasSubstr("--tokenizer FILE|DIR")));
+  std::ofstream(folder / "tokenizer.json") << R"({"model": {"type": "Unigram"}})";
+  error(testing::AllOf(HasSubstr("the model 'Unigram' is not supported"),
+                       HasSubstr("name another with --tokenizer")));
 }
 
 TEST(DualEncoderFolder, RefusesWhatIsIncompleteOrNotOne) {

@@ -5,8 +5,8 @@
 
 #include "tokenizers/open_clip.hpp"
 
-// OpenAI's vocabulary of four merges, gzipped or not, a zero byte, and a text for it. Without a zero
-// byte all of it is the text.
+// OpenAI's vocabulary of four merges, gzipped or not, a zero byte, and a text for it. Without a
+// zero byte all of it is the text.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace weft::tokenizers;
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);

@@ -7,6 +7,7 @@
 #include <weft/io/file.hpp>
 
 #include "parity/references.hpp"
+#include "support/shared_data.hpp"
 #include "support/temp_folder.hpp"
 #include "support/tensors.hpp"
 
@@ -64,7 +65,18 @@ TEST(ParityDualEncoders, EqualTransformersAndReloadThere) {
         EXPECT_TRUE(loaded.transform.squash);
         EXPECT_EQ(loaded.transform.size, loaded.model->image->info().image_size);
       }
-      save_dual_encoder(loaded, saved / layout / index, layout);
+      EXPECT_EQ(loaded.tokenizer, nullptr);
+      const auto vocabulary =
+          weft::test::shared_file("data/tokenizers/clip/bpe_simple_vocab_16e6.txt.gz");
+      if (fs::exists(vocabulary)) loaded.tokenizer = weft::tokenizers::load_tokenizer(vocabulary);
+      const auto target = saved / layout / index;
+      save_dual_encoder(loaded, target, layout);
+      if (!loaded.tokenizer) continue;
+      // open_clip's layout keeps its cleaning; Hugging Face's has its own.
+      const auto again = load_dual_encoder(target);
+      ASSERT_NE(again.tokenizer, nullptr);
+      EXPECT_EQ(again.tokenizer->pad_id(), layout == "open_clip" ? 0 : 49407);
+      EXPECT_EQ(fs::exists(target / "tokenizer.json"), layout != "open_clip");
     }
   }
   const auto reloaded = run_script(folder, {"--reload", references.string(), saved.string()});
