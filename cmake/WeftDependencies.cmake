@@ -1,5 +1,3 @@
-include(WeftTorch)
-set(WEFT_TORCH_FALLBACK "${PROJECT_SOURCE_DIR}/build/libtorch")
 weft_find_torch(${WEFT_CUDA})
 
 find_package(fmt REQUIRED)

@@ -3,8 +3,9 @@
 # Where to look, in this order: Torch_DIR or CMAKE_PREFIX_PATH of the caller, the active Python's torch,
 # the build tree's own (scripts/setup puts it into build/libtorch).
 #
-# A wheel built for CUDA stops TorchConfig.cmake on a machine without the toolkit. Unless CUDA is asked
-# for, such a wheel is therefore imported here: its include and lib folders, CPU only.
+# The TorchConfig.cmake of a libtorch built for CUDA stops on a machine without the toolkit, and sets nvcc's flags
+# for everybody on one that has it. Such a libtorch is therefore imported here: its include and lib folders,
+# with its CUDA libraries where they are asked for.
 
 function(_weft_torch_config out)
   if(Torch_DIR)
@@ -36,12 +37,16 @@ function(_weft_torch_config out)
   endif()
 endfunction()
 
-# The wheel's folders as imported targets, without TorchConfig.cmake.
-function(_weft_torch_light root)
+# libtorch's folders as imported targets, without TorchConfig.cmake.
+function(_weft_torch_light root cuda)
   if(NOT EXISTS "${root}/lib/libtorch_cpu.so" OR NOT EXISTS "${root}/lib/libc10.so")
     message(FATAL_ERROR "weft: ${root}/lib holds no libtorch_cpu.so and libc10.so; set Torch_DIR to another libtorch")
   endif()
-  foreach(name c10 torch_cpu)
+  set(_libraries c10 torch_cpu)
+  if(cuda)
+    list(APPEND _libraries c10_cuda)
+  endif()
+  foreach(name IN LISTS _libraries)
     add_library(${name} SHARED IMPORTED GLOBAL)
     set_target_properties(
       ${name}
@@ -49,6 +54,7 @@ function(_weft_torch_light root)
                  IMPORTED_NO_SONAME ON
                  INTERFACE_INCLUDE_DIRECTORIES "${root}/include;${root}/include/torch/csrc/api/include")
   endforeach()
+  set(WEFT_TORCH_INCLUDE_DIR "${root}/include" PARENT_SCOPE)
   # libtorch_cpu.so of a CUDA wheel needs libcudart and libcupti: from the wheels beside torch, or from a toolkit.
   file(GLOB _folders "${root}/../nvidia/*/lib" "/usr/local/cuda/lib64" "/usr/local/cuda/extras/CUPTI/lib64")
   foreach(library libcudart libcupti)
@@ -62,6 +68,13 @@ function(_weft_torch_light root)
   endforeach()
   add_library(torch INTERFACE IMPORTED GLOBAL)
   target_link_libraries(torch INTERFACE torch_cpu c10)
+  if(cuda)
+    # Loading libtorch_cuda.so is what registers CUDA; no symbol of it may be in use.
+    target_link_libraries(torch INTERFACE "-Wl,--push-state,--no-as-needed,${root}/lib/libtorch_cuda.so,--pop-state" c10_cuda)
+    foreach(folder IN LISTS _folders)
+      target_link_options(torch INTERFACE "LINKER:-rpath-link,${folder}")
+    endforeach()
+  endif()
   target_compile_definitions(torch INTERFACE USE_DISTRIBUTED USE_C10D_GLOO)
   file(STRINGS "${root}/include/torch/headeronly/version.h" _lines REGEX "TORCH_VERSION_(MAJOR|MINOR|PATCH) ")
   string(REGEX REPLACE ".*MAJOR ([0-9]+).*MINOR ([0-9]+).*PATCH ([0-9]+).*" "\\1.\\2.\\3" _version "${_lines}")
@@ -80,15 +93,14 @@ macro(weft_find_torch cuda)
           "  scripts/setup                               puts a pinned libtorch into the build tree")
     endif()
     get_filename_component(_weft_torch_root "${_weft_torch_dir}/../../.." ABSOLUTE)
-    if(NOT ${cuda} AND EXISTS "${_weft_torch_root}/lib/libtorch_cuda.so")
-      message(STATUS "weft: libtorch in ${_weft_torch_root}, its CPU part only (WEFT_CUDA is off)")
-      _weft_torch_light("${_weft_torch_root}")
-    else()
-      # Torch asks CMake for its own C++ standard in CUDA, and C++20 is unknown there to CMake 3.25 with CUDA 13.
-      set(CMAKE_CUDA_STANDARD 17)
-      if(NOT TORCH_CUDA_ARCH_LIST AND NOT DEFINED ENV{TORCH_CUDA_ARCH_LIST})
-        set(TORCH_CUDA_ARCH_LIST "9.0")
+    if(EXISTS "${_weft_torch_root}/lib/libtorch_cuda.so")
+      if(NOT ${cuda})
+        message(STATUS "weft: libtorch in ${_weft_torch_root}, its CPU part only (WEFT_CUDA is off)")
       endif()
+      _weft_torch_light("${_weft_torch_root}" ${cuda})
+    elseif(${cuda})
+      message(FATAL_ERROR "weft: WEFT_CUDA is on, but the libtorch in ${_weft_torch_root} holds no lib/libtorch_cuda.so")
+    else()
       find_package(Torch 2.11 REQUIRED CONFIG PATHS "${_weft_torch_dir}" NO_DEFAULT_PATH)
     endif()
     if(Torch_VERSION AND Torch_VERSION VERSION_LESS 2.11)

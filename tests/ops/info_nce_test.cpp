@@ -10,6 +10,8 @@
 #include <weft/nn/autocast.hpp>
 #include <weft/ops/info_nce.hpp>
 
+#include "support/devices.hpp"
+
 namespace info_nce_test {
 
 using at::Tensor;
@@ -51,6 +53,9 @@ struct Inputs {
     };
     return {leaf(image), leaf(text), leaf(scale)};
   }
+  Inputs on(at::Device device) const {
+    return {image.to(device), text.to(device), scale.to(device)};
+  }
   std::vector<Tensor> gradients(const Tensor& loss) const {
     return torch::autograd::grad({loss}, {image, text, scale});
   }
@@ -87,18 +92,23 @@ static void expect_definition(const Inputs& exact, at::ScalarType dtype, double 
   }
 }
 
-class InfoNce : public testing::TestWithParam<int64_t> {};
+class InfoNce : public testing::TestWithParam<at::Device> {};
+INSTANTIATE_TEST_SUITE_P(, InfoNce, testing::ValuesIn(weft::test::devices()),
+                         weft::test::device_name);
+
 TEST_P(InfoNce, IsTheDefinitionForwardAndBackward) {
   torch::manual_seed(7);
-  for (const double scale : {0.01, 10.0, 100.0}) {
-    SCOPED_TRACE(scale);
-    const auto inputs = pairs(GetParam(), scale, scale > 50 ? 2.0 : 0.5);
-    expect_definition(inputs, at::kDouble, 1e-12, 1e-10);
-    expect_definition(inputs, at::kFloat, 1e-5, 1e-4);
+  // One row, an odd count, either side of the 256-row tile, and more than two tiles.
+  for (const int64_t rows : {1, 2, 7, 255, 256, 257, 600}) {
+    for (const double scale : {0.01, 10.0, 100.0}) {
+      SCOPED_TRACE(rows);
+      SCOPED_TRACE(scale);
+      const auto inputs = pairs(rows, scale, scale > 50 ? 2.0 : 0.5).on(GetParam());
+      expect_definition(inputs, at::kDouble, 1e-12, 1e-10);
+      expect_definition(inputs, at::kFloat, 1e-5, 1e-4);
+    }
   }
 }
-// One row, an odd count, either side of the 256-row tile, and more than two tiles.
-INSTANTIATE_TEST_SUITE_P(Rows, InfoNce, testing::Values(1, 2, 7, 255, 256, 257, 600));
 
 TEST(InfoNceOp, GradientsAreFiniteDifferencesOfTheLoss) {
   torch::manual_seed(1);
@@ -167,23 +177,23 @@ TEST(InfoNceOp, NanPropagates) {
   EXPECT_TRUE(x.gradients(loss)[2].isnan().item<bool>());
 }
 
-TEST(InfoNceOp, Bf16IsComputedInFp32) {
+TEST_P(InfoNce, Bf16IsComputedInFp32) {
   torch::manual_seed(5);
-  const auto rounded = pairs(64, 20.0).to(at::kBFloat16);
+  const auto rounded = pairs(64, 20.0).on(GetParam()).to(at::kBFloat16);
   const Inputs exact{rounded.image.to(at::kDouble), rounded.text.to(at::kDouble),
                      rounded.scale.to(at::kDouble)};
   expect_definition(exact, at::kBFloat16, 1e-5, 5e-3);  // the gradients are rounded to bf16
 }
 
-TEST(InfoNceOp, AutocastKeepsFp32) {
+TEST_P(InfoNce, AutocastKeepsFp32) {
   torch::manual_seed(5);
-  const auto x = pairs(300, 50.0).to(at::kFloat);
+  const auto x = pairs(300, 50.0).on(GetParam()).to(at::kFloat);
   const auto plain = info_nce(x.image, x.text, x.scale);
   const auto expected = x.gradients(plain);
   Tensor cast, mixed;
   std::vector<Tensor> gradients;
   {
-    const weft::nn::AutocastGuard autocast(at::kCPU, at::kBFloat16);
+    const weft::nn::AutocastGuard autocast(GetParam().type(), at::kBFloat16);
     cast = info_nce(x.image, x.text, x.scale);
     gradients = x.gradients(cast);  // backward inside the region, too
     mixed = info_nce(x.image.to(at::kBFloat16), x.text, x.scale);

@@ -6,6 +6,8 @@
 #include <weft/nn/autocast.hpp>
 #include <weft/ops/patchify.hpp>
 
+#include "support/devices.hpp"
+
 namespace patchify_test {
 
 using at::Tensor;
@@ -16,7 +18,13 @@ using weft::ops::patchify;
 
 static const std::vector<double> kMean = {0.485, 0.456, 0.406}, kStd = {0.229, 0.224, 0.225};
 
-static Tensor bytes(at::IntArrayRef shape) { return at::randint(0, 256, shape, at::kByte); }
+static Tensor bytes(at::IntArrayRef shape, at::Device device = at::kCPU) {
+  return at::randint(0, 256, shape, at::kByte).to(device);
+}
+
+static Tensor normal(at::IntArrayRef shape, at::Device device, at::ScalarType dtype = at::kDouble) {
+  return at::randn(shape, dtype).to(device);
+}
 
 // out[b, i * w + j, (c * p + y) * p + x] = pixels[b, c, i * p + y, j * p + x]
 static Tensor definition(const Tensor& pixels, int64_t p) {
@@ -32,7 +40,7 @@ static Tensor definition(const Tensor& pixels, int64_t p) {
 
 static Tensor normalize(const Tensor& pixels, at::ScalarType dtype = at::kDouble) {
   const auto channel = [&](const std::vector<double>& values) {
-    return at::tensor(values, dtype).view({1, 3, 1, 1});
+    return at::tensor(values, dtype).view({1, 3, 1, 1}).to(pixels.device());
   };
   return (pixels.to(dtype) / 255 - channel(kMean)) / channel(kStd);
 }
@@ -46,45 +54,54 @@ static double relative_error(const Tensor& ours, const Tensor& exact) {
   return ((ours.to(at::kDouble) - exact).abs().max() / exact.abs().max()).item<double>();
 }
 
-TEST(Patchify, IsTheDefinitionForEveryDtypeLayoutAndRemainder) {
+struct Patchify : testing::TestWithParam<at::Device> {};
+struct PatchEmbed : testing::TestWithParam<at::Device> {};
+INSTANTIATE_TEST_SUITE_P(, Patchify, testing::ValuesIn(weft::test::devices()),
+                         weft::test::device_name);
+INSTANTIATE_TEST_SUITE_P(, PatchEmbed, testing::ValuesIn(weft::test::devices()),
+                         weft::test::device_name);
+
+TEST_P(Patchify, IsTheDefinitionForEveryDtypeLayoutAndRemainder) {
   torch::manual_seed(0);
   for (const auto dtype : {at::kByte, at::kFloat, at::kDouble, at::kBFloat16, at::kHalf}) {
-    const auto pixels = bytes({2, 3, 23, 31}).to(dtype);
-    for (const int64_t patch : {1, 4, 7, 14}) {
+    const auto pixels = bytes({2, 3, 39, 50}, GetParam()).to(dtype);
+    for (const int64_t patch : {1, 4, 7, 14, 16, 32}) {
       const auto expected = definition(pixels, patch);
       EXPECT_TRUE(at::equal(patchify(pixels, patch), expected)) << dtype << ' ' << patch;
       const auto last = pixels.contiguous(at::MemoryFormat::ChannelsLast);
       EXPECT_TRUE(at::equal(patchify(last, patch), expected));
-      EXPECT_TRUE(at::equal(patchify(pixels.slice(0, 1).narrow(3, 1, 29), patch),
-                            definition(pixels.slice(0, 1).narrow(3, 1, 29), patch)));
+      EXPECT_TRUE(at::equal(patchify(pixels.slice(0, 1).narrow(3, 1, 47), patch),
+                            definition(pixels.slice(0, 1).narrow(3, 1, 47), patch)));
     }
   }
-  EXPECT_EQ(patchify(at::empty({0, 3, 8, 8}), 4).sizes(), (at::IntArrayRef{0, 4, 48}));
+  EXPECT_EQ(patchify(at::empty({0, 3, 8, 8}, GetParam()), 4).sizes(), (at::IntArrayRef{0, 4, 48}));
 }
 
-TEST(Patchify, FallbackOfOtherBackendsEqualsTheCpuPath) {
+TEST_P(Patchify, EveryBackendEqualsTheFallback) {
   const auto op = c10::Dispatcher::singleton()
                       .findSchemaOrThrow("weft::_patchify", "")
                       .typed<Tensor(const Tensor&, int64_t, at::ScalarType, int64_t)>();
   const c10::DispatchKeySet other(c10::DispatchKey::PrivateUse1);
-  const auto pixels = bytes({2, 3, 17, 20});
+  const auto pixels = bytes({2, 3, 35, 40}, GetParam());
   for (const auto dtype : {at::kFloat, at::kDouble, at::kBFloat16, at::kHalf}) {
-    const auto reference = op.redispatch(other, pixels, 5, dtype, 128);
-    EXPECT_TRUE(at::equal(op.call(pixels, 5, dtype, 128), reference)) << dtype;
-    EXPECT_EQ(reference.scalar_type(), dtype);
+    for (const int64_t patch : {5, 8, 14, 16}) {
+      const auto reference = op.redispatch(other, pixels, patch, dtype, 128);
+      EXPECT_TRUE(at::equal(op.call(pixels, patch, dtype, 128), reference)) << dtype << patch;
+      EXPECT_EQ(reference.scalar_type(), dtype);
+    }
   }
 }
 
-TEST(Patchify, GradientPutsEveryPatchBack) {
-  const auto pixels = at::randn({2, 3, 9, 13}, at::kDouble).requires_grad_(true);
-  const auto weights = at::randn({2, 6, 48}, at::kDouble);
+TEST_P(Patchify, GradientPutsEveryPatchBack) {
+  const auto pixels = normal({2, 3, 9, 13}, GetParam()).requires_grad_(true);
+  const auto weights = normal({2, 6, 48}, GetParam());
   const auto ours = torch::autograd::grad({(patchify(pixels, 4) * weights).sum()}, {pixels})[0];
   const auto theirs = torch::autograd::grad({(definition(pixels, 4) * weights).sum()}, {pixels})[0];
   EXPECT_TRUE(at::equal(ours, theirs));
   EXPECT_EQ(ours.slice(2, 8).abs().sum().item<double>(), 0);  // the remainder is not read
 }
 
-TEST(Patchify, MetaGivesShapes) {
+TEST(PatchifyMeta, GivesShapes) {
   const auto meta = at::empty({2, 3, 30, 44}, at::TensorOptions(at::kByte).device(at::kMeta));
   const auto weight = at::empty({8, 3, 14, 14}, at::TensorOptions().device(at::kMeta));
   EXPECT_EQ(patchify(meta, 14).sizes(), (at::IntArrayRef{2, 6, 588}));
@@ -92,11 +109,11 @@ TEST(Patchify, MetaGivesShapes) {
   EXPECT_EQ(patch_embed(meta, weight, {}, kMean, kStd).sizes(), (at::IntArrayRef{2, 6, 8}));
 }
 
-TEST(PatchEmbed, BytesEqualNormaliseAndConvolution) {
+TEST_P(PatchEmbed, BytesEqualNormaliseAndConvolution) {
   torch::manual_seed(1);
-  const auto pixels = bytes({3, 3, 31, 45});
-  const auto weight = at::randn({40, 3, 14, 14}, at::kDouble) * 0.05 + 0.01;
-  const auto bias = at::randn({40}, at::kDouble);
+  const auto pixels = bytes({3, 3, 31, 45}, GetParam());
+  const auto weight = normal({40, 3, 14, 14}, GetParam()) * 0.05 + 0.01;
+  const auto bias = normal({40}, GetParam());
   const auto exact = convolve(normalize(pixels), weight, bias);
   EXPECT_LT(relative_error(patch_embed(pixels, weight, bias, kMean, kStd), exact), 1e-13);
   EXPECT_LT(
@@ -109,14 +126,15 @@ TEST(PatchEmbed, BytesEqualNormaliseAndConvolution) {
 }
 
 // Folding costs no accuracy: rounding the output to bf16 is what remains either way.
-TEST(PatchEmbed, Bf16IsAsNearAsNormalisedPixelsInBf16) {
+TEST_P(PatchEmbed, Bf16IsAsNearAsNormalisedPixelsInBf16) {
   torch::manual_seed(2);
-  const auto pixels = bytes({4, 3, 56, 56});
-  const auto weight = at::randn({64, 3, 14, 14}) * 0.03 + 0.01, bias = at::randn({64});
+  const auto pixels = bytes({4, 3, 56, 56}, GetParam());
+  const auto weight = normal({64, 3, 14, 14}, GetParam(), at::kFloat) * 0.03 + 0.01,
+             bias = normal({64}, GetParam(), at::kFloat);
   const auto exact = convolve(normalize(pixels), weight.to(at::kDouble), bias.to(at::kDouble));
   const auto usual = convolve(normalize(pixels, at::kFloat).to(at::kBFloat16),
                               weight.to(at::kBFloat16), bias.to(at::kBFloat16));
-  const weft::nn::AutocastGuard autocast(at::kCPU, at::kBFloat16);
+  const weft::nn::AutocastGuard autocast(GetParam().type(), at::kBFloat16);
   const auto ours = patch_embed(pixels, weight, bias, kMean, kStd);
   EXPECT_EQ(ours.scalar_type(), at::kBFloat16);
   const auto rms = [&](const Tensor& x) {
@@ -125,11 +143,11 @@ TEST(PatchEmbed, Bf16IsAsNearAsNormalisedPixelsInBf16) {
   EXPECT_LE(rms(ours), 1.15 * rms(usual));
 }
 
-TEST(PatchEmbed, FloatingPixelsAreTakenAsTheyAre) {
+TEST_P(PatchEmbed, FloatingPixelsAreTakenAsTheyAre) {
   torch::manual_seed(3);
-  const auto pixels = at::randn({2, 3, 20, 21}, at::kDouble).requires_grad_(true);
-  const auto weight = at::randn({10, 3, 4, 4}, at::kDouble).requires_grad_(true);
-  const auto bias = at::randn({10}, at::kDouble).requires_grad_(true);
+  const auto pixels = normal({2, 3, 20, 21}, GetParam()).requires_grad_(true);
+  const auto weight = normal({10, 3, 4, 4}, GetParam()).requires_grad_(true);
+  const auto bias = normal({10}, GetParam()).requires_grad_(true);
   const auto ours = patch_embed(pixels, weight, bias, {}, {});
   const auto theirs = convolve(pixels, weight, bias);
   EXPECT_LT(relative_error(ours, theirs), 1e-13);
@@ -139,16 +157,16 @@ TEST(PatchEmbed, FloatingPixelsAreTakenAsTheyAre) {
   for (size_t i = 0; i < 3; ++i) EXPECT_LT(relative_error(got[i], expected[i]), 1e-12) << i;
 }
 
-TEST(PatchEmbed, GradientsOfBytesAreThoseOfNormaliseAndConvolution) {
+TEST_P(PatchEmbed, GradientsOfBytesAreThoseOfNormaliseAndConvolution) {
   torch::manual_seed(4);
-  const auto pixels = bytes({2, 3, 28, 29});
-  const auto weight = at::randn({10, 3, 7, 7}, at::kDouble), bias = at::randn({10}, at::kDouble);
+  const auto pixels = bytes({2, 3, 28, 29}, GetParam());
+  const auto weight = normal({10, 3, 7, 7}, GetParam()), bias = normal({10}, GetParam());
   for (const auto dtype : {at::kDouble, at::kFloat}) {
     const auto w = weight.to(dtype, false, true).requires_grad_(true);
     const auto b = bias.to(dtype, false, true).requires_grad_(true);
     const auto w64 = weight.clone().requires_grad_(true), b64 = bias.clone().requires_grad_(true);
     const auto ours = patch_embed(pixels, w, b, kMean, kStd);
-    const auto upstream = at::randn({2, 16, 10}, at::kDouble);
+    const auto upstream = normal({2, 16, 10}, GetParam());
     const auto got = torch::autograd::grad({ours}, {w, b}, {upstream.to(dtype)});
     const auto expected =
         torch::autograd::grad({convolve(normalize(pixels), w64, b64)}, {w64, b64}, {upstream});
@@ -158,14 +176,14 @@ TEST(PatchEmbed, GradientsOfBytesAreThoseOfNormaliseAndConvolution) {
   }
 }
 
-TEST(PatchEmbed, AutocastComputesInItsDtype) {
+TEST_P(PatchEmbed, AutocastComputesInItsDtype) {
   torch::manual_seed(5);
-  const auto pixels = bytes({2, 3, 28, 28});
-  const auto weight = (at::randn({16, 3, 14, 14}) * 0.05).requires_grad_(true),
-             bias = at::randn({16});
+  const auto pixels = bytes({2, 3, 28, 28}, GetParam());
+  const auto weight = (normal({16, 3, 14, 14}, GetParam(), at::kFloat) * 0.05).requires_grad_(true);
+  const auto bias = normal({16}, GetParam(), at::kFloat);
   Tensor ours, floating;
   {
-    const weft::nn::AutocastGuard autocast(at::kCPU, at::kBFloat16);
+    const weft::nn::AutocastGuard autocast(GetParam().type(), at::kBFloat16);
     ours = patch_embed(pixels, weight, bias, kMean, kStd);
     floating = patch_embed(normalize(pixels, at::kFloat), weight, bias, {}, {});
   }

@@ -7,6 +7,7 @@
 #include <weft/nn/autocast.hpp>
 #include <weft/ops/sigmoid_loss.hpp>
 
+#include "support/devices.hpp"
 #include "support/gmock.hpp"
 #include "support/gradcheck.hpp"
 
@@ -37,6 +38,11 @@ static std::vector<Tensor> pairs(int64_t n, double scale, double bias, int64_t d
           at::scalar_tensor(bias, at::kDouble)};
 }
 
+static std::vector<Tensor> on(at::Device device, std::vector<Tensor> inputs) {
+  for (auto& x : inputs) x = x.to(device);
+  return inputs;
+}
+
 static std::vector<Tensor> leaves(const std::vector<Tensor>& inputs, at::ScalarType dtype) {
   std::vector<Tensor> out;
   for (const auto& x : inputs)
@@ -60,14 +66,18 @@ static void expect_definition(const std::vector<Tensor>& inputs, at::ScalarType 
   }
 }
 
-TEST(SigmoidLoss, EqualsItsDefinitionWithGradients) {
+struct SigmoidLossOn : testing::TestWithParam<at::Device> {};
+INSTANTIATE_TEST_SUITE_P(, SigmoidLossOn, testing::ValuesIn(weft::test::devices()),
+                         weft::test::device_name);
+
+TEST_P(SigmoidLossOn, EqualsItsDefinitionWithGradients) {
   at::manual_seed(0);
   for (const int64_t n : {1, 2, 3, 127, 600}) {  // 600: several tiles, the last one shorter
     SCOPED_TRACE(n);
-    expect_definition(pairs(n, 10, -10), at::kDouble, 1e-11);
-    expect_definition(pairs(n, 10, -10), at::kFloat, 2e-5);
-    expect_definition(pairs(n, 100, -3), at::kDouble, 1e-11);
-    expect_definition(pairs(n, 0.01, 2), at::kDouble, 1e-11);
+    expect_definition(on(GetParam(), pairs(n, 10, -10)), at::kDouble, 1e-11);
+    expect_definition(on(GetParam(), pairs(n, 10, -10)), at::kFloat, 2e-5);
+    expect_definition(on(GetParam(), pairs(n, 100, -3)), at::kDouble, 1e-11);
+    expect_definition(on(GetParam(), pairs(n, 0.01, 2)), at::kDouble, 1e-11);
   }
 }
 
@@ -100,14 +110,14 @@ TEST(SigmoidLoss, KeepsSmallLossesAndLargeLogits) {
   EXPECT_NEAR(sigmoid_loss(one, one, number(1), number(-1001)).item<double>(), 1000, 1e-3);
 }
 
-TEST(SigmoidLoss, IsComputedInFp32UnderAutocastAndReadsStridedRows) {
+TEST_P(SigmoidLossOn, IsComputedInFp32UnderAutocastAndReadsStridedRows) {
   at::manual_seed(3);
-  const auto x = pairs(40, 10, -10);
+  const auto x = on(GetParam(), pairs(40, 10, -10));
   const auto expected = definition(x[0], x[1], x[2], x[3]).item<double>();
   const auto f = leaves(x, at::kFloat);
   const auto strided = f[0].detach().t().contiguous().t();
   EXPECT_NEAR(sigmoid_loss(strided, f[1], f[2], f[3]).item<double>(), expected, 1e-5);
-  const weft::nn::AutocastGuard on(at::kCPU, at::kBFloat16, true);
+  const weft::nn::AutocastGuard autocast(GetParam().type(), at::kBFloat16, true);
   const auto loss = sigmoid_loss(f[0], f[1], f[2], f[3]);
   EXPECT_EQ(loss.scalar_type(), at::kFloat);
   EXPECT_NEAR(loss.item<double>(), expected, 1e-5);

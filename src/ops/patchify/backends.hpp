@@ -23,6 +23,9 @@ WEFT_PATCHIFY_SIGNATURE;
 namespace cpu {
 WEFT_PATCHIFY_SIGNATURE;
 }
+namespace cuda {
+WEFT_PATCHIFY_SIGNATURE;
+}
 namespace meta {
 WEFT_PATCHIFY_SIGNATURE;
 }

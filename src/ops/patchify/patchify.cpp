@@ -88,6 +88,9 @@ TORCH_LIBRARY_IMPL(weft, CompositeExplicitAutograd, m) {
   m.impl("_patchify", TORCH_FN(reference::patchify));
 }
 TORCH_LIBRARY_IMPL(weft, CPU, m) { m.impl("_patchify", TORCH_FN(cpu::patchify)); }
+#ifdef WEFT_CUDA
+TORCH_LIBRARY_IMPL(weft, CUDA, m) { m.impl("_patchify", TORCH_FN(cuda::patchify)); }
+#endif
 TORCH_LIBRARY_IMPL(weft, Meta, m) { m.impl("_patchify", TORCH_FN(meta::patchify)); }
 TORCH_LIBRARY_IMPL(weft, Autograd, m) { m.impl("_patchify", TORCH_FN(autograd::patchify)); }
 
