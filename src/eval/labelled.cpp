@@ -1,7 +1,6 @@
 #include <ATen/ops/cat.h>
 #include <torch/types.h>
 
-#include <weft/checkpoint/dual_encoder_folder.hpp>
 #include <weft/checkpoint/families.hpp>
 #include <weft/checkpoint/preprocessor.hpp>
 #include <weft/eval/labelled.hpp>
@@ -25,6 +24,16 @@ ImageTower image_tower(const checkpoint::EncoderFolder& loaded, std::optional<nn
   return out;
 }
 
+ImageTower image_tower(const checkpoint::DualEncoderFolder& loaded, bool projected) {
+  ImageTower out;
+  out.encoder = loaded.model->image;
+  out.encode = [model = loaded.model, projected](const EncoderInput& input) mutable {
+    return projected ? model->encode_image(input) : model->image_features(input);
+  };
+  out.transform = loaded.transform;
+  return out;
+}
+
 ImageTower load_image_tower(const std::filesystem::path& folder, const ImageTowerOptions& options) {
   const auto origin = folder.string();
   if (!checkpoint::is_dual_encoder(folder)) {
@@ -38,19 +47,7 @@ ImageTower load_image_tower(const std::filesystem::path& folder, const ImageTowe
     return image_tower(loaded, options.pool);
   }
   if (options.pool) fail("{}: a dual encoder has its own pooling; leave --pool out", origin);
-  const auto clip = checkpoint::load_dual_encoder(folder);
-  ImageTower out;
-  out.encoder = clip.model->image;
-  out.transform = clip.transform;
-  if (options.projected)
-    out.encode = [model = clip.model](const EncoderInput& x) mutable {
-      return model->encode_image(x);
-    };
-  else
-    out.encode = [model = clip.model](const EncoderInput& x) mutable {
-      return model->image_features(x);
-    };
-  return out;
+  return image_tower(checkpoint::load_dual_encoder(folder), options.projected);
 }
 
 int64_t LabelledFeatures::largest_label() const { return labels.max().item<int64_t>(); }

@@ -9,6 +9,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <weft/checkpoint/dual_encoder_folder.hpp>
 #include <weft/checkpoint/encoder_folder.hpp>
 #include <weft/core/export.hpp>
 #include <weft/data/image_text.hpp>
@@ -32,14 +33,16 @@ struct ImageTower {
 WEFT_API ImageTower image_tower(const checkpoint::EncoderFolder& loaded,
                                 std::optional<nn::Pooling> pool = {});
 
+/// Of a dual encoder: what its projection reads, which is what CLIP's authors probe (Radford et al.,
+/// 2021, appendix A.3), or where `projected` its unit rows in the shared space.
+WEFT_API ImageTower image_tower(const checkpoint::DualEncoderFolder& loaded, bool projected);
+
 struct ImageTowerOptions {
   std::optional<nn::Pooling> pool = {};  ///< of a single encoder
-  bool projected = false;  ///< a dual encoder's unit rows in the shared space, instead of what its
-                           ///< projection reads
+  bool projected = false;                ///< of a dual encoder
 };
-/// Of a dual encoder's folder, or of one image encoder in Hugging Face's layout. By default the
-/// vector before a projection, which is what CLIP's authors probe (Radford et al., 2021, appendix
-/// A.3). Error where the folder holds no image encoder, or an option does not apply to it.
+/// Of a folder with a dual encoder, or with one image encoder in Hugging Face's layout. Error where
+/// it holds no image encoder, or an option does not apply to what it holds.
 WEFT_API ImageTower load_image_tower(const std::filesystem::path& folder,
                                      const ImageTowerOptions& options = {});
 
