@@ -14,7 +14,7 @@ namespace {
 constexpr double kDecrease = 1e-4, kCurvature = 0.9, kRounding = 1e-13;
 constexpr int kMaxTrials = 60;
 
-double dot(const at::Tensor& a, const at::Tensor& b) { return a.dot(b).item<double>(); }
+double product_of(const at::Tensor& a, const at::Tensor& b) { return a.dot(b).item<double>(); }
 
 struct Pair {
   at::Tensor step, change;  // of x and of the gradient
@@ -26,15 +26,15 @@ at::Tensor direction(const std::deque<Pair>& pairs, const at::Tensor& gradient) 
   auto q = gradient.neg();
   std::vector<double> alpha(pairs.size());
   for (size_t i = pairs.size(); i-- > 0;) {
-    alpha[i] = pairs[i].inverse * dot(pairs[i].step, q);
+    alpha[i] = pairs[i].inverse * product_of(pairs[i].step, q);
     q.sub_(pairs[i].change, alpha[i]);
   }
   if (!pairs.empty()) {
     const auto& last = pairs.back();
-    q.mul_(1 / (last.inverse * dot(last.change, last.change)));
+    q.mul_(1 / (last.inverse * product_of(last.change, last.change)));
   }
   for (size_t i = 0; i < pairs.size(); ++i)
-    q.add_(pairs[i].step, alpha[i] - pairs[i].inverse * dot(pairs[i].change, q));
+    q.add_(pairs[i].step, alpha[i] - pairs[i].inverse * product_of(pairs[i].change, q));
   return q;
 }
 
@@ -49,11 +49,11 @@ LbfgsResult lbfgs(const Objective& objective, at::Tensor x, const LbfgsOptions& 
     out.converged = out.gradient <= options.tolerance;
     if (out.converged || out.iterations == options.max_iterations) break;
     auto d = direction(pairs, gradient);
-    auto slope = dot(d, gradient);
+    auto slope = product_of(d, gradient);
     if (!(slope < 0)) {
       pairs.clear();
       d = gradient.neg();
-      slope = -dot(gradient, gradient);
+      slope = -product_of(gradient, gradient);
     }
     double step = pairs.empty() ? std::min(1.0, 1 / gradient.abs().sum().item<double>()) : 1;
     double low = 0, high = std::numeric_limits<double>::infinity();
@@ -61,7 +61,7 @@ LbfgsResult lbfgs(const Objective& objective, at::Tensor x, const LbfgsOptions& 
     for (int trial = 0; trial < kMaxTrials && !found; ++trial) {
       auto next = x.add(d, step);
       auto [next_value, next_gradient] = objective(next);
-      const auto next_slope = dot(d, next_gradient);
+      const auto next_slope = product_of(d, next_gradient);
       const bool decreased =
           next_value <= value + kDecrease * step * slope ||
           (next_value <= value + kRounding * std::abs(value) &&
@@ -73,7 +73,7 @@ LbfgsResult lbfgs(const Objective& objective, at::Tensor x, const LbfgsOptions& 
       } else {
         found = true;
         const auto s = next - x, y = next_gradient - gradient;
-        const auto curvature = dot(s, y);
+        const auto curvature = product_of(s, y);
         if (curvature > 0) pairs.push_back({s, y, 1 / curvature});
         if (static_cast<int64_t>(pairs.size()) > options.history) pairs.pop_front();
         x = next;

@@ -30,7 +30,7 @@ void check(const char* who, const at::Tensor& features, const at::Tensor& labels
 }
 
 /// Which of the samples the sweep scores: of each class a share, but never its last one.
-std::pair<at::Tensor, at::Tensor> split(const at::Tensor& labels, int64_t classes,
+std::pair<at::Tensor, at::Tensor> held_out(const at::Tensor& labels, int64_t classes,
                                         const LinearProbeOptions& options) {
   const auto host = labels.cpu().contiguous();
   const auto* label = host.const_data_ptr<int64_t>();
@@ -137,7 +137,7 @@ LinearProbe linear_probe(const at::Tensor& features, const at::Tensor& labels, i
   if (options.c) return fit_probe(features, labels, classes, *options.c, options);
   TORCH_CHECK_VALUE(options.held_out > 0 && options.held_out < 1,
                     "linear_probe: held_out must lie between 0 and 1, got ", options.held_out);
-  const auto [fitted, held] = split(labels, classes, options);
+  const auto [fitted, held] = held_out(labels, classes, options);
   TORCH_CHECK_VALUE(held.numel() > 0, "linear_probe: ", labels.numel(),
                     " samples leave none to hold out at ", options.held_out,
                     "; raise held_out or fix c");

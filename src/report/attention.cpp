@@ -31,7 +31,7 @@ at::Tensor patch_map(const at::Tensor& rollout, int64_t rows, int64_t columns, i
                         token < rollout.size(0),
                     "patch_map: rollout must be [N, N] with N = ", prefix, " + ", rows, " * ",
                     columns, " and a row ", token, ", got ", rollout.sizes());
-  return rollout[token].narrow(0, prefix, rows * columns).view({rows, columns});
+  return rollout[token].narrow(0, prefix, rows * columns).reshape({rows, columns});
 }
 
 io::Image attention_overlay(const io::Image& image, const at::Tensor& map, double alpha) {
