@@ -44,7 +44,8 @@ using weft::Json;
 struct Options {
   std::string model, shards;
   std::string task = "retrieval";
-  std::optional<std::string> train = {}, classes = {}, templates = {}, negatives = {}, report = {};
+  std::optional<std::string> train = {}, classes = {}, templates = {}, negatives = {}, report = {},
+                             tokenizer = {};
   std::optional<nn::Pooling> pool = {};
   bool projected = false;
   eval::LinearProbeOptions probe = {};
@@ -59,6 +60,7 @@ struct Options {
       "run folder, or the model folder in it; for linear-probe and knn also one image encoder's");
     v("shards", o.shards, weft::required,
       "WebDataset shards to evaluate on: braces, wildcards, patterns joined by '::'");
+    v("tokenizer", o.tokenizer, "tokenizer.json or its folder, instead of the model's own");
     v("task", o.task, "retrieval, zeroshot, linear-probe or knn");
     v("train", o.train, "labelled shards that linear-probe and knn learn from");
     v("classes", o.classes, "JSON file of the classes, in the order of the labels");
@@ -92,8 +94,8 @@ struct Evaluation {
 
   /// Calls use(loader) while a progress line shows the images done; warns of damage.
   template <class Use>
-  auto over(const std::string& shards, const weft::vision::ImageTransformOptions& transform, bool labels,
-            Json& bad, Use&& use) {
+  auto over(const std::string& shards, const weft::vision::ImageTransformOptions& transform,
+            bool labels, Json& bad, Use&& use) {
     data::ImageTextLoader loader({.shards = shards,
                                   .batch_size = options.batch_size,
                                   .workers = options.workers,
@@ -128,10 +130,16 @@ const std::string& needed(const std::optional<std::string>& value, const char* f
   return *value;
 }
 
+checkpoint::DualEncoderFolder dual_encoder(Evaluation& e) {
+  auto clip = checkpoint::load_dual_encoder(e.options.model);
+  if (e.options.tokenizer) clip.tokenizer = weft::tokenizers::load_tokenizer(*e.options.tokenizer);
+  e.stages.lap("models");
+  return clip;
+}
+
 Json retrieval(Evaluation& e) {
   const auto& options = e.options;
-  auto clip = checkpoint::load_dual_encoder(options.model);
-  e.stages.lap("models");
+  auto clip = dual_encoder(e);
   Json bad;
   const auto pairs =
       e.over(options.shards, clip.transform, false, bad, [&](data::ImageTextLoader& loader) {
@@ -156,8 +164,7 @@ Json zero_shot(Evaluation& e) {
     prompts = eval::fill_templates(classes.names, options.templates
                                                       ? eval::read_templates(*options.templates)
                                                       : eval::kDefaultTemplates);
-  auto clip = checkpoint::load_dual_encoder(options.model);
-  e.stages.lap("models");
+  auto clip = dual_encoder(e);
   const auto classifier =
       eval::zero_shot_classifier(*clip.model, *clip.tokenizer, prompts, e.features);
   e.stages.lap("classifier");
@@ -179,8 +186,8 @@ Json learned(Evaluation& e) {
   const auto& train_shards = needed(options.train, "--train", options);
   std::vector<std::string> names;
   if (options.classes) names = eval::read_classes(*options.classes).names;
-  const auto tower = eval::load_image_tower(options.model,
-                                            {.pool = options.pool, .projected = options.projected});
+  const auto tower =
+      eval::load_image_tower(options.model, {.pool = options.pool, .projected = options.projected});
   e.stages.lap("models");
   Json bad, train_bad;
   const auto train = e.labelled(train_shards, tower, names.size(), train_bad);
@@ -194,8 +201,7 @@ Json learned(Evaluation& e) {
         eval::knn_votes(images.features, train.features, train.labels, classes, options.knn),
         images.labels);
   } else {
-    const auto probe =
-        eval::linear_probe(train.features, train.labels, classes, options.probe);
+    const auto probe = eval::linear_probe(train.features, train.labels, classes, options.probe);
     if (!probe.fit.converged)
       e.console.warning("the probe did not converge: raise --max-iterations or --tolerance");
     result = eval::classification(probe.scores(images.features), images.labels);

@@ -83,8 +83,9 @@ int64_t label(const Sample& sample) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value < 0)
     bad(sample, BadCause::bad_label,
-        fmt::format("expected one whole number of 0 or more in the cls, found {} bytes that are not",
-                    found->second.size()));
+        fmt::format(
+            "expected one whole number of 0 or more in the cls, found {} bytes that are not",
+            found->second.size()));
   return value;
 }
 

@@ -28,11 +28,11 @@ void ClassCounts::add(const at::Tensor& scores, const at::Tensor& labels) {
   const auto low = labels.min().item<int64_t>(), high = labels.max().item<int64_t>();
   TORCH_CHECK_VALUE(low >= 0 && high < classes_, "ClassCounts: labels must be 0 to ", classes_ - 1,
                     ", got ", low, " to ", high);
-  const auto label = labels.to(scores.device()).unsqueeze(1);                         // [B, 1]
-  const auto columns = at::arange(classes_, label.options());                         // [C]
-  const auto own = scores.gather(1, label);                                           // [B, 1]
-  const auto before = (scores > own) | ((scores == own) & (columns < label));         // [B, C]
-  const auto rank = before.sum(1);                                                    // [B]
+  const auto label = labels.to(scores.device()).unsqueeze(1);                  // [B, 1]
+  const auto columns = at::arange(classes_, label.options());                  // [C]
+  const auto own = scores.gather(1, label);                                    // [B, 1]
+  const auto before = (scores > own) | ((scores == own) & (columns < label));  // [B, C]
+  const auto rank = before.sum(1);                                             // [B]
   const auto first = at::where(scores == scores.amax(1, true), columns, classes_).amin(1);
   top1_ += (rank < 1).sum().item<int64_t>();
   top5_ += (rank < 5).sum().item<int64_t>();

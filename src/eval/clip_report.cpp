@@ -98,7 +98,8 @@ void add_space_figures(report::HtmlReport& page, const PairRows& rows, const Pai
                                     .y_label = "second",
                                     .height = 420}));
   page.paragraph(fmt::format(
-      "Distance of the modalities' means: {:.3f}. The two components hold {:.1f} % of the variance.",
+      "Distance of the modalities' means: {:.3f}. The two components hold {:.1f} % of the "
+      "variance.",
       report::modality_gap(rows.image, rows.text),
       100 * directions.variance.sum().item<double>() / std::max(directions.total, 1e-300)));
 }
@@ -113,10 +114,12 @@ void add_classification(report::HtmlReport& page, const ClassificationResult& re
   if (classes.empty())
     for (size_t c = 0; c < result.recall.size(); ++c) classes.push_back(std::to_string(c));
   const auto counts = result.confusion.to(at::kDouble);
-  page.figure(report::heat_map(
-      table_of(counts / counts.sum(1, /*keepdim=*/true)), classes, classes,
-      {.title = "confusion", .row_label = "classes", .column_label = "taken for", .low = 0,
-       .high = 1}));
+  page.figure(report::heat_map(table_of(counts / counts.sum(1, /*keepdim=*/true)), classes, classes,
+                               {.title = "confusion",
+                                .row_label = "classes",
+                                .column_label = "taken for",
+                                .low = 0,
+                                .high = 1}));
 }
 
 void add_curves(report::HtmlReport& page, const std::vector<report::StepMetrics>& metrics) {
@@ -126,8 +129,7 @@ void add_curves(report::HtmlReport& page, const std::vector<report::StepMetrics>
       if (const std::optional<double> y = value(line))
         series.x.push_back(static_cast<double>(line.step)), series.y.push_back(*y);
     if (!series.x.empty())
-      page.figure(
-          report::line_plot({series}, {.title = title, .x_label = "step", .log_y = log_y}));
+      page.figure(report::line_plot({series}, {.title = title, .x_label = "step", .log_y = log_y}));
   };
   const auto extra = [](const char* name) {
     return [name](const report::StepMetrics& line) -> std::optional<double> {
@@ -143,8 +145,10 @@ void add_curves(report::HtmlReport& page, const std::vector<report::StepMetrics>
     const auto value = scale(line);
     return value ? std::optional(1 / *value) : std::nullopt;
   });
-  draw("gradient norm", [](const auto& line) { return std::optional(line.grad_norm); }, true);
-  draw("samples per second", [](const auto& line) { return std::optional(line.samples_per_second); });
+  draw(
+      "gradient norm", [](const auto& line) { return std::optional(line.grad_norm); }, true);
+  draw("samples per second",
+       [](const auto& line) { return std::optional(line.samples_per_second); });
   draw("distance of the modalities' means", extra("modality_gap"));
 }
 
@@ -158,8 +162,9 @@ std::filesystem::path write_clip_report(const std::filesystem::path& run, const 
     std::vector<std::vector<std::string>> cells;
     for (const auto* way : {"image_to_text", "text_to_image"}) {
       const auto recall = result.at(way);
-      cells.push_back(
-          {way, percent(recall.at("r1").as_double()), percent(recall.at("r5").as_double()), percent(recall.at("r10").as_double())});
+      cells.push_back({way, percent(recall.at("r1").as_double()),
+                       percent(recall.at("r5").as_double()),
+                       percent(recall.at("r10").as_double())});
     }
     page.table({"", "R@1", "R@5", "R@10"}, cells);
   }

@@ -62,10 +62,9 @@ LbfgsResult lbfgs(const Objective& objective, at::Tensor x, const LbfgsOptions& 
       auto next = x.add(d, step);
       auto [next_value, next_gradient] = objective(next);
       const auto next_slope = product_of(d, next_gradient);
-      const bool decreased =
-          next_value <= value + kDecrease * step * slope ||
-          (next_value <= value + kRounding * std::abs(value) &&
-           next_slope <= (2 * kDecrease - 1) * slope);
+      const bool decreased = next_value <= value + kDecrease * step * slope ||
+                             (next_value <= value + kRounding * std::abs(value) &&
+                              next_slope <= (2 * kDecrease - 1) * slope);
       if (!decreased) {
         high = step;
       } else if (next_slope < kCurvature * slope) {

@@ -15,8 +15,7 @@ namespace {
 
 constexpr int kStepsPerDecade = 8, kDecades = 12, kFirstStride = 2 * kStepsPerDecade;
 
-void check(const char* who, const at::Tensor& features, const at::Tensor& labels,
-           int64_t classes) {
+void check(const char* who, const at::Tensor& features, const at::Tensor& labels, int64_t classes) {
   TORCH_CHECK_VALUE(features.dim() == 2 && features.numel() > 0 && features.is_floating_point() &&
                         labels.dim() == 1 && labels.size(0) == features.size(0) &&
                         labels.scalar_type() == at::kLong,
@@ -31,7 +30,7 @@ void check(const char* who, const at::Tensor& features, const at::Tensor& labels
 
 /// Which of the samples the sweep scores: of each class a share, but never its last one.
 std::pair<at::Tensor, at::Tensor> held_out(const at::Tensor& labels, int64_t classes,
-                                        const LinearProbeOptions& options) {
+                                           const LinearProbeOptions& options) {
   const auto host = labels.cpu().contiguous();
   const auto* label = host.const_data_ptr<int64_t>();
   std::vector<int64_t> quota(classes);
@@ -63,10 +62,9 @@ LinearProbe fit_probe(const at::Tensor& features, const at::Tensor& labels, int6
     out.scale = at::where(out.scale > 1e-12 * out.mean.abs(), out.scale, at::ones_like(out.scale));
     x = (x - out.mean) / out.scale;
   }
-  out.fit = fit_logistic(x, labels, classes,
-                         {.c = c,
-                          .max_iterations = options.max_iterations,
-                          .tolerance = options.tolerance});
+  out.fit = fit_logistic(
+      x, labels, classes,
+      {.c = c, .max_iterations = options.max_iterations, .tolerance = options.tolerance});
   return out;
 }
 
@@ -77,16 +75,16 @@ LogisticFit fit_logistic(const at::Tensor& features, const at::Tensor& labels, i
   check("fit_logistic", features, labels, classes);
   TORCH_CHECK_VALUE(options.c > 0, "fit_logistic: c must be positive, got ", options.c);
   const torch::NoGradGuard no_grad;
-  const auto x = features.to(at::kDouble).contiguous();         // [N, D]
-  const auto target = labels.to(x.device()).unsqueeze(1);       // [N, 1]
+  const auto x = features.to(at::kDouble).contiguous();    // [N, D]
+  const auto target = labels.to(x.device()).unsqueeze(1);  // [N, 1]
   const auto count = x.size(0), width = x.size(1), weights = classes * width;
   const auto penalty = 1 / (options.c * static_cast<double>(count));
   const auto objective = [&](const at::Tensor& p) {
     const auto weight = p.narrow(0, 0, weights).view({classes, width});
     const auto bias = p.narrow(0, weights, classes);
     const auto log_probability = at::addmm(bias, x, weight.t()).log_softmax(1);  // [N, C]
-    const auto loss = log_probability.gather(1, target).mean().neg() +
-                      weight.square().sum() * (penalty / 2);
+    const auto loss =
+        log_probability.gather(1, target).mean().neg() + weight.square().sum() * (penalty / 2);
     auto slope = log_probability.exp();  // of the logits, times N
     slope.scatter_add_(1, target, at::full_like(target, -1, slope.options()));
     slope.div_(static_cast<double>(count));
@@ -97,9 +95,9 @@ LogisticFit fit_logistic(const at::Tensor& features, const at::Tensor& labels, i
     gradient.narrow(0, weights, classes).copy_(slope.sum(0));
     return std::pair(loss.item<double>(), gradient);
   };
-  const auto found = lbfgs(objective, at::zeros({weights + classes}, x.options()),
-                           {.max_iterations = options.max_iterations,
-                            .tolerance = options.tolerance});
+  const auto found =
+      lbfgs(objective, at::zeros({weights + classes}, x.options()),
+            {.max_iterations = options.max_iterations, .tolerance = options.tolerance});
   return {.weight = found.x.narrow(0, 0, weights).view({classes, width}).clone(),
           .bias = found.x.narrow(0, weights, classes).clone(),
           .c = options.c,

@@ -9,9 +9,9 @@
 namespace weft::report {
 
 at::Tensor attention_rollout(const at::Tensor& attention) {
-  TORCH_CHECK_VALUE(attention.dim() == 4 && attention.size(2) == attention.size(3) &&
-                        attention.numel() > 0,
-                    "attention_rollout: attention must be [L, H, N, N], got ", attention.sizes());
+  TORCH_CHECK_VALUE(
+      attention.dim() == 4 && attention.size(2) == attention.size(3) && attention.numel() > 0,
+      "attention_rollout: attention must be [L, H, N, N], got ", attention.sizes());
   const auto maps = attention.detach().to(at::kFloat);
   TORCH_CHECK_VALUE(((maps.sum(-1) - 1).abs() < 1e-2).all().item<bool>(),
                     "attention_rollout: every row must sum to 1, as softmax's do");
@@ -51,8 +51,8 @@ io::Image attention_overlay(const io::Image& image, const at::Tensor& map, doubl
   for (int64_t i = 0; i < image.width * image.height; ++i) {
     const auto colour = colour_of(share[i]);
     for (int c = 0; c < 3; ++c)
-      out.rgb[3 * i + c] = static_cast<uint8_t>(
-          std::lround((1 - alpha) * image.rgb[3 * i + c] + alpha * colour[c]));
+      out.rgb[3 * i + c] =
+          static_cast<uint8_t>(std::lround((1 - alpha) * image.rgb[3 * i + c] + alpha * colour[c]));
   }
   return out;
 }

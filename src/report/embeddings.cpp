@@ -21,11 +21,11 @@ Pca pca(const at::Tensor& rows, int64_t k) {
   k = std::min(k, x.size(1));
   Pca out;
   out.mean = x.mean(0);
-  const auto centred = x - out.mean;                                                // [N, D]
+  const auto centred = x - out.mean;  // [N, D]
   const auto covariance = centred.t().mm(centred) / static_cast<double>(x.size(0) - 1);
-  const auto [values, vectors] = at::linalg_eigh(covariance);                       // ascending
+  const auto [values, vectors] = at::linalg_eigh(covariance);  // ascending
   out.variance = values.flip({0}).narrow(0, 0, k).clamp_min(0);
-  const auto directions = vectors.t().flip({0}).narrow(0, 0, k);                    // [k, D]
+  const auto directions = vectors.t().flip({0}).narrow(0, 0, k);  // [k, D]
   const auto largest = directions.gather(1, directions.abs().argmax(1, /*keepdim=*/true));
   out.components = (directions * largest.sign()).contiguous();
   out.total = covariance.trace().item<double>();

@@ -68,9 +68,9 @@ std::string heat_map(const std::vector<std::vector<double>>& values,
   const auto legend = std::isfinite(low) && std::isfinite(high)
                           ? fmt::format(", {:.3g} (dark) to {:.3g} (bright)", low, high)
                           : "";
-  return svg + fmt::format(
-                   "<text x=\"4\" y=\"{}\">rows: {}, columns: {}{}</text>\n</svg>\n", height - 8,
-                   escape(options.row_label), escape(options.column_label), legend);
+  return svg + fmt::format("<text x=\"4\" y=\"{}\">rows: {}, columns: {}{}</text>\n</svg>\n",
+                           height - 8, escape(options.row_label), escape(options.column_label),
+                           legend);
 }
 
 }  // namespace weft::report

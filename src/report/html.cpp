@@ -84,9 +84,9 @@ HtmlReport& HtmlReport::figure(std::string_view svg) {
 }
 
 HtmlReport& HtmlReport::image(std::string_view bytes, std::string_view caption) {
-  body_ += fmt::format(
-      "<figure><img alt=\"{0}\" src=\"{1}\"><figcaption>{0}</figcaption></figure>\n",
-      escape(caption), data_uri(mime_of(bytes), bytes));
+  body_ +=
+      fmt::format("<figure><img alt=\"{0}\" src=\"{1}\"><figcaption>{0}</figcaption></figure>\n",
+                  escape(caption), data_uri(mime_of(bytes), bytes));
   return *this;
 }
 

@@ -90,13 +90,12 @@ class Axes {
           "<text x=\"{3}\" y=\"{4:.1f}\" text-anchor=\"end\">{5:.4g}</text>\n",
           kLeft, options_.width - kRight, py(y), kLeft - 5, py(y) + 4, y);
     }
-    return svg +
-           fmt::format(
-               "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n"
-               "<text transform=\"translate(14 {}) rotate(-90)\" "
-               "text-anchor=\"middle\">{}</text>\n",
-               kLeft + plot_width() / 2, options_.height - 10, escape(options_.x_label),
-               kTop + plot_height() / 2, escape(options_.y_label));
+    return svg + fmt::format(
+                     "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n"
+                     "<text transform=\"translate(14 {}) rotate(-90)\" "
+                     "text-anchor=\"middle\">{}</text>\n",
+                     kLeft + plot_width() / 2, options_.height - 10, escape(options_.x_label),
+                     kTop + plot_height() / 2, escape(options_.y_label));
   }
 
   /// The legend's entry of series `s`; nothing for one without a name.
@@ -152,8 +151,9 @@ std::string scatter_plot(const std::vector<Series>& series, const PlotOptions& o
     for (size_t i = 0; i < drawn; ++i) {
       const double x = series[s].x[i * count / drawn], y = series[s].y[i * count / drawn];
       if (axes.drawable(x, y))
-        svg += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2\" fill=\"{}\" opacity=\"0.6\"/>\n",
-                           axes.px(x), axes.py(y), Axes::colour(s));
+        svg += fmt::format(
+            "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2\" fill=\"{}\" opacity=\"0.6\"/>\n",
+            axes.px(x), axes.py(y), Axes::colour(s));
     }
     svg += axes.legend(s, series[s].name);
   }

@@ -25,10 +25,9 @@ TEST(Classification, CountsByHand) {
   EXPECT_EQ(result.recall[2], 0);
   EXPECT_NEAR(result.mean_per_class_recall, 0.25, 1e-12);
   EXPECT_TRUE(torch::equal(result.confusion, torch::tensor({{1, 0, 1}, {0, 0, 0}, {1, 0, 0}})));
-  EXPECT_EQ(
-      result.json("knn", {"a", "b", "c"}).erase("knn-val-top1").dump(),
-      R"({"knn-val-top5":1.0,"mean_per_class_recall":0.25,"classes":["a","b","c"],)"
-      R"("per_class":[0.5,null,0.0],"confusion":[[1,0,1],[0,0,0],[1,0,0]]})");
+  EXPECT_EQ(result.json("knn", {"a", "b", "c"}).erase("knn-val-top1").dump(),
+            R"({"knn-val-top5":1.0,"mean_per_class_recall":0.25,"classes":["a","b","c"],)"
+            R"("per_class":[0.5,null,0.0],"confusion":[[1,0,1],[0,0,0],[1,0,0]]})");
 }
 
 TEST(Classification, EqualsTopKAndAddsUpOverBlocks) {

@@ -62,8 +62,11 @@ TEST(Knn, TakesMoreQueriesThanABlockHolds) {
 TEST(Knn, NamesWhatIsWrong) {
   const auto train = torch::ones({3, 2});
   const auto labels = torch::tensor({0, 1, 2}, torch::kLong);
-  EXPECT_THAT([&] { knn_votes(torch::ones({1, 3}), train, labels, 3); },
-              ThrowsMessage<c10::ValueError>(HasSubstr("got [1, 3] and [3, 2]")));
+  EXPECT_THAT(
+      [&] {
+        knn_votes(torch::ones({1, 3}), train, labels, 3);
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("got [1, 3] and [3, 2]")));
   EXPECT_THAT([&] { knn_votes(train, train, labels, 2); },
               ThrowsMessage<c10::ValueError>(HasSubstr("labels must be 0 to 1, got 0 to 2")));
   EXPECT_THAT([&] { knn_votes(train, train, labels, 3, {.k = 0}); },

@@ -32,8 +32,8 @@ struct Split {
       samples.back().fields.erase("txt");
     }
     write_shard(shard(), samples);
-    tokenizer = weft::tokenizers::train_byte_level_bpe({"a b c"},
-                                                       {.vocab_size = 260, .min_frequency = 1});
+    tokenizer =
+        weft::tokenizers::train_byte_level_bpe({"a b c"}, {.vocab_size = 260, .min_frequency = 1});
     torch::manual_seed(0);
     clip.image = weft::checkpoint::make_encoder(
         "vit_tiny", Json::object({{"image_size", 16}, {"num_layers", 1}}));
@@ -137,9 +137,8 @@ TEST(ClipReport, DrawsTheSharedSpaceAndTheConfusion) {
   char title[64];
   std::snprintf(title, sizeof(title), "<title>k0 | c &amp; d: %.4g</title>", cosine);
   for (const std::string& part : std::vector<std::string>{
-           title, "<title>k1 | a &lt;b&gt;: ", "<title>0 | 0: 1</title>",
-           "<title>0 | 1: 0</title>", "Distance of the modalities", "temperature, exp(-tau)",
-           "100.0 %"})
+           title, "<title>k1 | a &lt;b&gt;: ", "<title>0 | 0: 1</title>", "<title>0 | 1: 0</title>",
+           "Distance of the modalities", "temperature, exp(-tau)", "100.0 %"})
     EXPECT_THAT(text.str(), HasSubstr(part));
   EXPECT_THAT(text.str(), Not(HasSubstr("another")));
   EXPECT_THAT(text.str(), Not(HasSubstr("distance of the modalities' means")));

@@ -44,7 +44,8 @@ TEST(FitLogistic, EndsWhereAutogradSaysTheGradientIsZero) {
     const auto fit = fit_logistic(data.features, data.labels, 3, {.c = c, .tolerance = 1e-9});
     EXPECT_TRUE(fit.converged) << c;
     EXPECT_LE(fit.gradient, 1e-9);
-    const auto weight = fit.weight.clone().requires_grad_(), bias = fit.bias.clone().requires_grad_();
+    const auto weight = fit.weight.clone().requires_grad_(),
+               bias = fit.bias.clone().requires_grad_();
     const auto logits = data.features.to(torch::kDouble).mm(weight.t()) + bias;
     const auto loss =
         at::cross_entropy_loss(logits, data.labels) + weight.square().sum() / (2 * c * 150);
@@ -125,8 +126,8 @@ TEST(LinearProbe, SweepsAsTheBinarySearchDoes) {
   EXPECT_TRUE(weak.sweep.empty());
   const auto again = linear_probe(train.features, train.labels, 4, {.seed = 1});
   EXPECT_TRUE(torch::equal(probe.fit.weight, again.fit.weight));
-  EXPECT_THAT(probe.json().keys(), ElementsAre("c", "objective", "gradient", "iterations",
-                                               "converged", "sweep"));
+  EXPECT_THAT(probe.json().keys(),
+              ElementsAre("c", "objective", "gradient", "iterations", "converged", "sweep"));
 }
 
 TEST(LinearProbe, StandardisesWhereAsked) {
@@ -135,8 +136,8 @@ TEST(LinearProbe, StandardisesWhereAsked) {
   const auto units = torch::tensor({1e3, 1e-3, 1.0, 50.0, 0.2, 7.0});
   auto moved = plain;
   moved.features = torch::cat({plain.features * units + 4, torch::full({200, 1}, 3.0)}, 1);
-  const auto options = weft::eval::LinearProbeOptions{.c = 1.0, .standardize = true,
-                                                      .tolerance = 1e-8};
+  const auto options =
+      weft::eval::LinearProbeOptions{.c = 1.0, .standardize = true, .tolerance = 1e-8};
   const auto a = linear_probe(plain.features, plain.labels, 3, options);
   const auto b = linear_probe(moved.features.to(torch::kDouble), moved.labels, 3, options);
   EXPECT_TRUE(close(b.scores(moved.features), a.scores(plain.features), 1e-2));

@@ -33,7 +33,8 @@ TEST(Classes, ComeInFourForms) {
     return weft::eval::read_classes(file_of(folder, text));
   };
   EXPECT_THAT(read(R"(["hat", "dress"])").names, ElementsAre("hat", "dress"));
-  auto both = read(R"({"classes": ["hat", "dress"], "prompts": ["a hat", ["a dress", "dresses"]]})");
+  auto both =
+      read(R"({"classes": ["hat", "dress"], "prompts": ["a hat", ["a dress", "dresses"]]})");
   EXPECT_THAT(both.names, ElementsAre("hat", "dress"));
   EXPECT_THAT(both.prompts, ElementsAre(Texts{"a hat"}, Texts{"a dress", "dresses"}));
   EXPECT_TRUE(read(R"({"classes": ["hat"]})").prompts.empty());
@@ -85,9 +86,9 @@ TEST(Templates, AreLinesOrJson) {
 }
 
 TEST(Templates, TakeTheNameAtEveryPlace) {
-  EXPECT_THAT(weft::eval::fill_templates({"hat", "{}"}, {"a {}.", "{c}, {} {x}", "plain"}),
-              ElementsAre(Texts{"a hat.", "hat, hat {x}", "plain"},
-                          Texts{"a {}.", "{}, {} {x}", "plain"}));
+  EXPECT_THAT(
+      weft::eval::fill_templates({"hat", "{}"}, {"a {}.", "{c}, {} {x}", "plain"}),
+      ElementsAre(Texts{"a hat.", "hat, hat {x}", "plain"}, Texts{"a {}.", "{}, {} {x}", "plain"}));
 }
 
 TEST(ZeroShotClassifier, IsTheUnitMeanOfUnitPrompts) {
@@ -105,8 +106,11 @@ TEST(ZeroShotClassifier, IsTheUnitMeanOfUnitPrompts) {
   const auto r = std::sqrt(0.5);
   EXPECT_TRUE(close(rows, torch::tensor({{r, r}, {1.0, 0.0}}), 1e-6));
   EXPECT_EQ(calls, 1);
-  EXPECT_THAT([&] { weft::eval::zero_shot_classifier(encode, {{"x"}, {}}); },
-              ThrowsMessage<c10::ValueError>(HasSubstr("class 1 has no prompt")));
+  EXPECT_THAT(
+      [&] {
+        weft::eval::zero_shot_classifier(encode, {{"x"}, {}});
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("class 1 has no prompt")));
 
   // More texts than one chunk holds give what one at a time gives.
   const std::vector<Texts> many(3000, {"x", "y"});
@@ -143,8 +147,7 @@ TEST(ZeroShot, EqualsOpenClip) {
       },
       prompts);
   EXPECT_TRUE(close(classifier, tensors.at("classifier").t(), 1e-6));
-  const auto result =
-      weft::eval::zero_shot(tensors.at("images"), classifier, tensors.at("labels"));
+  const auto result = weft::eval::zero_shot(tensors.at("images"), classifier, tensors.at("labels"));
   EXPECT_EQ(result.samples, 500);
   EXPECT_NEAR(result.top1, expected.at("top1").as_double(), 1e-12);
   EXPECT_NEAR(result.top5, expected.at("top5").as_double(), 1e-12);

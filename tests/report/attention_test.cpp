@@ -14,7 +14,8 @@ using weft::report::patch_map;
 
 TEST(AttentionRollout, IsTheProductOfHalfAttentionHalfIdentity) {
   // Two layers, two heads whose means are [[.5, .5], [0, 1]] and [[0, 1], [1, 0]].
-  const auto a = torch::tensor({{1.0, 0.0}, {0.0, 1.0}}), b = torch::tensor({{0.0, 1.0}, {0.0, 1.0}}),
+  const auto a = torch::tensor({{1.0, 0.0}, {0.0, 1.0}}),
+             b = torch::tensor({{0.0, 1.0}, {0.0, 1.0}}),
              swap = torch::tensor({{0.0, 1.0}, {1.0, 0.0}});
   const auto attention = torch::stack({torch::stack({a, b}), torch::stack({swap, swap})});
   // layer 1: [[.75, .25], [0, 1]]; layer 2: [[.5, .5], [.5, .5]]; their product by hand.
@@ -27,10 +28,16 @@ TEST(AttentionRollout, KeepsRowsThatSumToOneAndIdentities) {
   const auto rollout = attention_rollout(torch::randn({5, 3, 7, 7}).softmax(-1));
   EXPECT_TRUE(close(rollout.sum(1), torch::ones({7}), 1e-5));
   EXPECT_TRUE(close(attention_rollout(torch::eye(4).expand({3, 2, 4, 4})), torch::eye(4), 1e-6));
-  EXPECT_THAT([] { attention_rollout(torch::ones({2, 3, 4})); },
-              ThrowsMessage<c10::ValueError>(HasSubstr("[L, H, N, N], got [2, 3, 4]")));
-  EXPECT_THAT([] { attention_rollout(torch::ones({1, 1, 2, 2})); },
-              ThrowsMessage<c10::ValueError>(HasSubstr("must sum to 1")));
+  EXPECT_THAT(
+      [] {
+        attention_rollout(torch::ones({2, 3, 4}));
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("[L, H, N, N], got [2, 3, 4]")));
+  EXPECT_THAT(
+      [] {
+        attention_rollout(torch::ones({1, 1, 2, 2}));
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("must sum to 1")));
 }
 
 TEST(PatchMap, LeavesThePrefixOut) {

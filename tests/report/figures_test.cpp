@@ -39,10 +39,16 @@ TEST(HeatMap, ColoursFromTheSmallestToTheLargestValue) {
 }
 
 TEST(HeatMap, RefusesSizesThatDiffer) {
-  EXPECT_THAT([] { heat_map({{1}}, {"a", "b"}, {"c"}, {.title = "t"}); },
-              ThrowsMessage<weft::Error>(HasSubstr("'t': 1 rows have 2 names")));
-  EXPECT_THAT([] { heat_map({{1, 2}}, {"a"}, {"c"}, {.title = "t"}); },
-              ThrowsMessage<weft::Error>(HasSubstr("a row of 2 values, but 1 columns")));
+  EXPECT_THAT(
+      [] {
+        heat_map({{1}}, {"a", "b"}, {"c"}, {.title = "t"});
+      },
+      ThrowsMessage<weft::Error>(HasSubstr("'t': 1 rows have 2 names")));
+  EXPECT_THAT(
+      [] {
+        heat_map({{1, 2}}, {"a"}, {"c"}, {.title = "t"});
+      },
+      ThrowsMessage<weft::Error>(HasSubstr("a row of 2 values, but 1 columns")));
 }
 
 TEST(ScatterPlot, DrawsAPointForEachPair) {
@@ -63,8 +69,8 @@ TEST(Pca, FindsTheAxesOfAnEllipse) {
   // Points on two orthogonal axes: (1, 1)/sqrt 2 with deviation 3, (1, -1)/sqrt 2 with 1.
   const auto r = std::sqrt(0.5);
   const auto axes = torch::tensor({{r, r}, {r, -r}}, torch::kDouble);
-  const auto weights = torch::tensor({{3.0, 0.0}, {-3.0, 0.0}, {0.0, 1.0}, {0.0, -1.0}},
-                                     torch::kDouble);
+  const auto weights =
+      torch::tensor({{3.0, 0.0}, {-3.0, 0.0}, {0.0, 1.0}, {0.0, -1.0}}, torch::kDouble);
   const auto rows = weights.mm(axes) + torch::tensor({5.0, -2.0}, torch::kDouble);
   const auto pca = weft::report::pca(rows, 5);
   EXPECT_TRUE(close(pca.mean, torch::tensor({5.0, -2.0}), 1e-12));
@@ -83,16 +89,22 @@ TEST(Pca, EqualsTheSingularValues) {
   EXPECT_TRUE(close(pca.components.mm(vh.narrow(0, 0, 3).t()).abs(), torch::eye(3), 1e-8));
   const auto largest = pca.components.gather(1, pca.components.abs().argmax(1, true));
   EXPECT_TRUE((largest > 0).all().item<bool>());
-  EXPECT_THAT([] { weft::report::pca(torch::ones({1, 3})); },
-              ThrowsMessage<c10::ValueError>(HasSubstr("got [1, 3]")));
+  EXPECT_THAT(
+      [] {
+        weft::report::pca(torch::ones({1, 3}));
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("got [1, 3]")));
 }
 
 TEST(ModalityGap, IsTheDistanceOfTheMeans) {
   const auto image = torch::tensor({{1.0, 0.0}, {0.0, 1.0}}), text = torch::tensor({{-1.0, 0.0}});
   EXPECT_NEAR(weft::report::modality_gap(image, text), std::sqrt(1.5 * 1.5 + 0.25), 1e-6);
   EXPECT_EQ(weft::report::modality_gap(image, image), 0);
-  EXPECT_THAT([&] { weft::report::modality_gap(image, torch::ones({1, 3})); },
-              ThrowsMessage<c10::ValueError>(HasSubstr("got [2, 2] and [1, 3]")));
+  EXPECT_THAT(
+      [&] {
+        weft::report::modality_gap(image, torch::ones({1, 3}));
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("got [2, 2] and [1, 3]")));
 }
 
 }  // namespace figures_test

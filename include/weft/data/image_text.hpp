@@ -25,7 +25,7 @@ struct ImageTextLoaderOptions {
   bool drop_last = true;  ///< leave out the incomplete batch at the end of an epoch
   int64_t epochs = 1;     ///< 0 = without end
   int64_t rank = 0, world = 1;
-  bool equal_rows = false;  ///< fill the rows of damaged samples; always on above one rank
+  bool equal_rows = false;    ///< fill the rows of damaged samples; always on above one rank
   bool needs_caption = true;  ///< off: captions are not read
   bool needs_label = false;   ///< on: samples without a label in their cls are damaged
   double max_bad_fraction = 0.05;

@@ -28,7 +28,8 @@ struct KnnOptions {
 /// Votes of the k nearest training rows by cosine for each query, as DINO is evaluated (Caron et
 /// al., 2021, section 4.1, after Wu et al., 2018, section 3.4): a neighbour of cosine s counts
 /// exp(s / temperature) for its class. queries [Q, D]; train [N, D]; labels [N] int64 in
-/// [0, classes). Returns [Q, classes] fp32, each row relative to its nearest neighbour, which counts
+/// [0, classes). Returns [Q, classes] fp32, each row relative to its nearest neighbour, which
+/// counts
 /// 1. Memory beyond the inputs is some 100 MB. Which of equal cosines is the k-th is open. Throws
 /// c10::ValueError on shapes, labels, options and values that are not finite.
 WEFT_API at::Tensor knn_votes(const at::Tensor& queries, const at::Tensor& train,

@@ -33,8 +33,8 @@ struct ImageTower {
 WEFT_API ImageTower image_tower(const checkpoint::EncoderFolder& loaded,
                                 std::optional<nn::Pooling> pool = {});
 
-/// Of a dual encoder: what its projection reads, which is what CLIP's authors probe (Radford et al.,
-/// 2021, appendix A.3), or where `projected` its unit rows in the shared space.
+/// Of a dual encoder: what its projection reads, which is what CLIP's authors probe (Radford et
+/// al., 2021, appendix A.3), or where `projected` its unit rows in the shared space.
 WEFT_API ImageTower image_tower(const checkpoint::DualEncoderFolder& loaded, bool projected);
 
 struct ImageTowerOptions {

@@ -32,10 +32,10 @@ struct LogisticOptions {
 
 /// Minimises, over weight and bias,
 ///   mean over samples of the cross-entropy + |weight|^2 / (2 c N),
-/// which is scikit-learn's LogisticRegression(C=c) divided by c N (the bias is free, and two classes
-/// are a softmax as well), by full-batch L-BFGS in fp64 from 0 on the features' device. features
-/// [N, D] of any floating type; labels [N] int64 in [0, classes). Throws c10::ValueError on shapes,
-/// labels, features that are not finite and c <= 0.
+/// which is scikit-learn's LogisticRegression(C=c) divided by c N (the bias is free, and two
+/// classes are a softmax as well), by full-batch L-BFGS in fp64 from 0 on the features' device.
+/// features [N, D] of any floating type; labels [N] int64 in [0, classes). Throws c10::ValueError
+/// on shapes, labels, features that are not finite and c <= 0.
 WEFT_API LogisticFit fit_logistic(const at::Tensor& features, const at::Tensor& labels,
                                   int64_t classes, const LogisticOptions& options = {});
 
