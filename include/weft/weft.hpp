@@ -20,11 +20,16 @@
 #include <weft/data/image_text.hpp>
 #include <weft/data/sample.hpp>
 #include <weft/data/stream.hpp>
+#include <weft/eval/classification.hpp>
 #include <weft/eval/clip_report.hpp>
 #include <weft/eval/embedder.hpp>
 #include <weft/eval/features.hpp>
+#include <weft/eval/knn.hpp>
+#include <weft/eval/labelled.hpp>
+#include <weft/eval/linear_probe.hpp>
 #include <weft/eval/negatives.hpp>
 #include <weft/eval/retrieval.hpp>
+#include <weft/eval/zero_shot.hpp>
 #include <weft/io/digest.hpp>
 #include <weft/io/file.hpp>
 #include <weft/io/folder.hpp>
@@ -58,7 +63,10 @@
 #include <weft/ops/info_nce.hpp>
 #include <weft/ops/patchify.hpp>
 #include <weft/ops/sigmoid_loss.hpp>
+#include <weft/report/attention.hpp>
 #include <weft/report/console.hpp>
+#include <weft/report/embeddings.hpp>
+#include <weft/report/heat_map.hpp>
 #include <weft/report/html.hpp>
 #include <weft/report/run_log.hpp>
 #include <weft/report/stages.hpp>

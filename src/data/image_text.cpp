@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
 
 #include <weft/data/image_text.hpp>
 #include <weft/io/image.hpp>
@@ -43,6 +44,7 @@ struct Job {
   struct Row {
     std::string key;
     std::vector<std::string> captions;
+    int64_t label = -1;
     bool good = false;
     std::optional<BadCause> bad;  // of the sample that the row was meant for
     std::string message;
@@ -67,7 +69,7 @@ struct ImageTextLoader::Impl {
       : options((check(o), o)),
         transform(std::move(t)),
         equal_rows(o.equal_rows || o.world > 1),
-        shards(o.shards, {}, bad),
+        shards(o.shards, {.caption = o.needs_caption}, bad),
         cursor(shards, {o.shuffle, o.shuffle_buffer, o.seed, o.epochs}),
         step(o.batch_size * o.world),
         row_bytes(3 * o.transform.size * o.transform.size),
@@ -118,7 +120,8 @@ struct ImageTextLoader::Impl {
   /// Throws BadSample for damage; other errors are the program's.
   void load(SampleRef ref, int64_t epoch, Job::Row& row, uint8_t* chw) const {
     auto sample = shards.read(ref);
-    auto texts = captions(sample);
+    auto texts = options.needs_caption ? captions(sample) : std::vector<std::string>{};
+    if (options.needs_label) row.label = label(sample);
     const auto& bytes = image_bytes(sample);
     io::Image image;
     try {
@@ -237,9 +240,11 @@ struct ImageTextLoader::Impl {
     ImageTextBatch out{.pixels = {},
                        .keys = {},
                        .captions = {},
+                       .labels = {},
                        .epoch = job.place.epoch,
                        .index = job.place.position / step,
                        .last = job.last};
+    std::vector<int64_t> labels;
     int64_t kept = 0;
     for (int64_t i = 0; i < job.size(); ++i) {
       auto& row = job.rows[static_cast<size_t>(i)];
@@ -254,9 +259,11 @@ struct ImageTextLoader::Impl {
                     static_cast<size_t>(row_bytes));
       out.keys.push_back(std::move(row.key));
       out.captions.push_back(std::move(row.captions));
+      labels.push_back(row.label);
       ++kept;
     }
     if (kept > 0) out.pixels = job.pixels.narrow(0, 0, kept);
+    if (options.needs_label) out.labels = at::tensor(labels, at::kLong);
     return out;
   }
 

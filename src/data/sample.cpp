@@ -1,3 +1,5 @@
+#include <charconv>
+
 #include <weft/data/sample.hpp>
 
 #include "core/fail.hpp"
@@ -71,6 +73,20 @@ std::vector<std::string> captions(const Sample& sample) {
   }
   if (out.empty()) bad(sample, BadCause::missing_caption, "has no caption in a txt or json");
   return out;
+}
+
+int64_t label(const Sample& sample) {
+  const auto found = sample.fields.find("cls");
+  if (found == sample.fields.end()) bad(sample, BadCause::missing_label, "has no cls");
+  const auto text = trimmed(found->second);
+  int64_t value = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < 0)
+    bad(sample, BadCause::bad_label,
+        fmt::format(
+            "expected one whole number of 0 or more in the cls, found {} bytes that are not",
+            found->second.size()));
+  return value;
 }
 
 }  // namespace weft::data

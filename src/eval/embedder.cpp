@@ -3,8 +3,8 @@
 
 #include <weft/checkpoint/encoder_folder.hpp>
 #include <weft/checkpoint/families.hpp>
-#include <weft/checkpoint/preprocessor.hpp>
 #include <weft/eval/embedder.hpp>
+#include <weft/eval/labelled.hpp>
 #include <weft/vision/image_batch.hpp>
 
 #include "core/fail.hpp"
@@ -12,10 +12,9 @@
 namespace weft::eval {
 namespace {
 
-EncodeFunction unit_rows(std::shared_ptr<Encoder> encoder, nn::Pooling pooling) {
-  nn::pooled_size(encoder->info(), pooling);  // refuses what the encoder cannot give
-  return [encoder, pooling](const EncoderInput& input) {
-    const auto rows = nn::pool(encoder->encode(input), pooling).to(torch::kFloat32);
+EncodeFunction unit_rows(EncodeFunction encode) {
+  return [encode = std::move(encode)](const EncoderInput& input) {
+    const auto rows = encode(input).to(torch::kFloat32);
     return rows / rows.norm(2, {-1}, /*keepdim=*/true).clamp_min(1e-12);
   };
 }
@@ -40,14 +39,17 @@ Embedder::Embedder(const std::filesystem::path& folder, const EmbedderOptions& o
   } else {
     auto loaded = checkpoint::load_encoder(folder);
     if (checkpoint::families().at(loaded.family).role == checkpoint::Role::image) {
-      image_ = loaded.encoder;
-      encode_image_ = unit_rows(image_, options.pool.value_or(nn::Pooling::encoder));
-      transform_.size = image_->info().image_size;
-      if (!loaded.preprocessor.is_null())
-        transform_ = checkpoint::image_transform(loaded.preprocessor);
+      auto tower = image_tower(loaded, options.pool);
+      image_ = tower.encoder;
+      encode_image_ = unit_rows(std::move(tower.encode));
+      transform_ = tower.transform;
     } else {
       text_ = loaded.encoder;
-      encode_text_ = unit_rows(text_, options.pool.value_or(nn::Pooling::mean));
+      const auto pooling = options.pool.value_or(nn::Pooling::mean);
+      nn::pooled_size(text_->info(), pooling);  // refuses what the encoder cannot give
+      encode_text_ = unit_rows([text = text_, pooling](const EncoderInput& input) {
+        return nn::pool(text->encode(input), pooling);
+      });
       if (options.tokenizer.empty()) tokenizer_ = tokenizers::load_tokenizer(folder);
     }
   }

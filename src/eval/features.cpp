@@ -11,6 +11,8 @@
 #include <weft/eval/features.hpp>
 #include <weft/text/token_batch.hpp>
 
+#include "eval/chunks.hpp"
+
 namespace weft::eval {
 namespace {
 
@@ -116,44 +118,29 @@ PairFeatures pair_features(models::DualEncoderImpl& model, const tokenizers::Tok
                            data::ImageTextLoader& loader, const FeatureOptions& options,
                            report::Stages& stages) {
   PairFeatures out;
-  std::vector<at::Tensor> image, text, pixels;
+  std::vector<at::Tensor> image, text;
   std::vector<int64_t> owner;
-  int64_t held = 0, done = 0;
   size_t described = 0;  // captions whose features are there
-  const auto encode_chunk = [&] {
-    if (pixels.empty()) return;
-    auto shifted = options;
-    if (options.progress)
-      shifted.progress = [&, done](int64_t count) { options.progress(done + count); };
-    image.push_back(image_features(model, at::cat(pixels), shifted));
-    pixels.clear();
-    stages.lap("image_features");
-    if (options.text) {
-      text.push_back(text_features(
-          model, tokenizer, {out.captions.begin() + described, out.captions.end()}, shifted));
-      described = out.captions.size();
-      stages.lap("text_features");
-    }
-    done += held;
-    held = 0;
-  };
-  while (auto batch = loader.next()) {
-    for (size_t i = 0; i < batch->keys.size(); ++i) {
-      for (auto& caption : batch->captions[i]) {
-        out.captions.push_back(std::move(caption));
-        owner.push_back(static_cast<int64_t>(out.keys.size()));
-      }
-      out.keys.push_back(std::move(batch->keys[i]));
-    }
-    held += batch->pixels.size(0);
-    pixels.push_back(std::move(batch->pixels));
-    if (held >= options.chunk) {
-      stages.lap("load");
-      encode_chunk();
-    }
-  }
-  stages.lap("load");
-  encode_chunk();
+  for_each_chunk(
+      loader, options, stages,
+      [&](data::ImageTextBatch& batch) {
+        for (size_t i = 0; i < batch.keys.size(); ++i) {
+          for (auto& caption : batch.captions[i]) {
+            out.captions.push_back(std::move(caption));
+            owner.push_back(static_cast<int64_t>(out.keys.size()));
+          }
+          out.keys.push_back(std::move(batch.keys[i]));
+        }
+      },
+      [&](const at::Tensor& pixels, const FeatureOptions& shifted) {
+        image.push_back(image_features(model, pixels, shifted));
+        stages.lap("image_features");
+        if (!options.text) return;
+        text.push_back(text_features(
+            model, tokenizer, {out.captions.begin() + described, out.captions.end()}, shifted));
+        described = out.captions.size();
+        stages.lap("text_features");
+      });
   if (out.keys.empty())
     throw Error("no usable sample was found in the shards: " + loader.bad().summary());
   out.image = at::cat(image);

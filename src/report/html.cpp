@@ -83,6 +83,13 @@ HtmlReport& HtmlReport::figure(std::string_view svg) {
   return *this;
 }
 
+HtmlReport& HtmlReport::image(std::string_view bytes, std::string_view caption) {
+  body_ +=
+      fmt::format("<figure><img alt=\"{0}\" src=\"{1}\"><figcaption>{0}</figcaption></figure>\n",
+                  escape(caption), data_uri(mime_of(bytes), bytes));
+  return *this;
+}
+
 HtmlReport& HtmlReport::retrieval(const std::vector<RetrievalExample>& examples) {
   for (const auto& example : examples) {
     body_ += fmt::format(

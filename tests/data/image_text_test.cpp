@@ -394,6 +394,34 @@ TEST(ImageTextLoader, TransformSeedsBelongToTheSample) {
   EXPECT_EQ(different.size(), 80);
 }
 
+TEST(ImageTextLoader, ReadsLabelsInPlaceOfCaptions) {
+  const TempFolder folder;
+  std::vector<TestSample> samples;
+  for (int64_t i = 0; i < 9; ++i) {
+    samples.push_back(sample_of(i));
+    samples.back().fields.erase("txt");
+    if (i != 4) samples.back().fields["cls"] = std::to_string(100 + i);
+  }
+  write_shard(folder / "s.tar", samples);
+  auto options = options_of(folder / "s.tar", 4);
+  options.needs_caption = false;
+  options.needs_label = true;
+  options.drop_last = false;
+  options.max_bad_fraction = 0.5;
+  ImageTextLoader loader(options);
+  int64_t rows = 0;
+  for (const auto& batch : batches_of(loader)) {
+    ASSERT_EQ(batch.labels.size(0), batch.pixels.size(0));
+    for (int64_t i = 0; i < batch.labels.size(0); ++i, ++rows) {
+      EXPECT_EQ("k" + std::string(4, '0') + std::to_string(batch.labels[i].item<int64_t>() - 100),
+                batch.keys[i]);
+      EXPECT_TRUE(batch.captions[i].empty());
+    }
+  }
+  EXPECT_EQ(rows, 8);
+  EXPECT_EQ(loader.bad().count(BadCause::missing_label), 1);
+}
+
 TEST(ImageTextLoader, NamesOptionsThatCannotBe) {
   const TempFolder folder;
   const auto pattern = write_shards(folder, {10});

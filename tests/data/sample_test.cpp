@@ -55,4 +55,21 @@ TEST(ImageBytes, AreThoseOfAnyImageField) {
   EXPECT_THROW(weft::data::image_bytes(with({{"gif", "x"}})), BadSample);
 }
 
+TEST(Label, IsAWholeNumberInCls) {
+  using weft::data::label;
+  EXPECT_EQ(label(with({{"cls", "7"}})), 7);
+  EXPECT_EQ(label(with({{"cls", " 012\n"}})), 12);
+  const auto cause = [](std::map<std::string, std::string> fields) {
+    try {
+      label(with(std::move(fields)));
+    } catch (const BadSample& error) {
+      return error.cause();
+    }
+    return BadCause::read_error;
+  };
+  EXPECT_EQ(cause({{"txt", "7"}}), BadCause::missing_label);
+  for (const auto* text : {"", "-1", "1.5", "3 4", "+2", "x", "99999999999999999999"})
+    EXPECT_EQ(cause({{"cls", text}}), BadCause::bad_label) << text;
+}
+
 }  // namespace sample_test

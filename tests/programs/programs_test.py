@@ -91,6 +91,47 @@ class Programs(unittest.TestCase):
         self.assertEqual(result["swapped"]["images"], 100)
         self.assertEqual(result["images"], 100)
 
+    def test_the_tasks_with_labels_count_every_image(self):
+        labelled = self.work / "labelled"
+        labelled.mkdir()
+        for name in ("train-000000.tar", "val-000000.tar"):
+            with tarfile.open(self.data / name) as old, tarfile.open(labelled / name, "w", format=tarfile.USTAR_FORMAT) as new:
+                for i, member in enumerate(m for m in old if m.name.endswith((".png", ".jpg"))):
+                    for target, data in ((member.name, old.extractfile(member).read()), (f"{member.name.rsplit('.', 1)[0]}.cls", str(i % 3).encode())):
+                        entry = tarfile.TarInfo(target)
+                        entry.size = len(data)
+                        new.addfile(entry, io.BytesIO(data))
+        classes, templates, page = (self.work / name for name in ("classes.json", "templates.txt", "page.html"))
+        classes.write_text(json.dumps(["red", "green", "blue"]))
+        templates.write_text("a {} thing\n{c}\n")
+        common = ["--shards", labelled / "val-000000.tar", "--classes", classes]
+
+        def evaluate(task, model, *more):
+            result = last(run("clip_eval", "--model", model, "--task", task, *common, *more))
+            self.assertEqual((result["images"], result["classes"]), (100, ["red", "green", "blue"]))
+            self.assertEqual(sum(map(sum, result["confusion"])), 100)
+            self.assertAlmostEqual(result[f"{task}-val-top1"], sum(result["confusion"][i][i] for i in range(3)) / 100)
+            self.assertEqual(result[f"{task}-val-top5"], 1)
+            return result
+        self.assertEqual(evaluate("zeroshot", self.folder)["prompts"], 3)
+        self.assertEqual(evaluate("zeroshot", self.folder, "--templates", templates, "--report", page)["prompts"], 6)
+        self.assertIn("confusion", page.read_text())
+        train = ["--train-shards", labelled / "train-000000.tar"]
+        self.assertEqual(evaluate("knn", self.folder, *train, "--k", 5, "--vote", "majority")["knn"], {"k": 5, "temperature": 0.07, "vote": "majority"})
+        evaluate("knn", self.folder / "model/image", *train, "--pool", "mean")
+        self.assertEqual(evaluate("linear-probe", self.folder, *train, "--projected", "--c", 1)["linear-probe"]["c"], 1)
+        swept = evaluate("linear-probe", self.folder / "model/image", *train, "--max-iterations", 20, "--standardize")
+        self.assertGreaterEqual(len(swept["linear-probe"]["sweep"]), 11)
+
+        def message(*arguments, status=2):
+            return run("clip_eval", "--model", self.folder, *common[:2], *arguments, status=status).stderr
+        self.assertIn("there are: retrieval, zeroshot, linear-probe, knn", message("--task", "zero"))
+        self.assertIn("needs --classes", message("--task", "zeroshot"))
+        self.assertIn("needs --train", message("--task", "knn"))
+        classes.write_text('["red"]')
+        self.assertIn("has no class: there are 1", message("--task", "zeroshot", "--classes", classes, status=3))
+        self.assertIn("missing_label", message("--task", "knn", "--train", self.val, status=5))
+
     def test_embed_gives_unit_vectors_of_images_and_texts(self):
         with tarfile.open(self.val) as tar:
             member = next(m for m in tar if m.name.endswith((".png", ".jpg")))

@@ -29,6 +29,7 @@ TEST(HtmlReport, IsOneFileWithEscapedText) {
                      .thumbnail = "\x89PNG",
                      .captions = {"a dog"},
                      .retrieved = {{"a \"cat\"", 0.25, false}, {"a dog", 0.2, true}}}});
+  report.image("\x89PNG", "a \"map\"");
   report.write(path);
   std::ostringstream text;
   text << std::ifstream(path).rdbuf();
@@ -37,6 +38,7 @@ TEST(HtmlReport, IsOneFileWithEscapedText) {
   EXPECT_THAT(text.str(), Not(HasSubstr("<script>")));
   EXPECT_THAT(text.str(), HasSubstr("0.5 &amp; more"));
   EXPECT_THAT(text.str(), HasSubstr("data:image/png;base64,iVBORw=="));
+  EXPECT_THAT(text.str(), HasSubstr("<figcaption>a &quot;map&quot;</figcaption>"));
   EXPECT_THAT(text.str(), HasSubstr("<li class=\"hit\">a dog"));
   EXPECT_THAT(
       [&] {

@@ -19,6 +19,8 @@ enum class BadCause {
   missing_image,    ///< no jpg, jpeg or png
   missing_caption,  ///< no txt or json, or none with words
   bad_caption,      ///< not UTF-8, or JSON that cannot be parsed or holds something else
+  missing_label,    ///< no cls, where labels are asked for
+  bad_label,        ///< a cls that is not one whole number of 0 or more
   decode_error,     ///< the image is damaged
   read_error,       ///< the archive no longer holds what it held at the start
   empty_shard,      ///< not one sample; an error unless SampleStreamOptions::may_be_empty
@@ -57,5 +59,5 @@ class WEFT_API BadData {
 
 template <>
 inline constexpr std::string_view weft::enum_names<weft::data::BadCause>[] = {
-    "missing_shard", "cut_shard",    "missing_image", "missing_caption",
-    "bad_caption",   "decode_error", "read_error",    "empty_shard"};
+    "missing_shard", "cut_shard", "missing_image", "missing_caption", "bad_caption",
+    "missing_label", "bad_label", "decode_error",  "read_error",      "empty_shard"};

@@ -25,7 +25,9 @@ struct ImageTextLoaderOptions {
   bool drop_last = true;  ///< leave out the incomplete batch at the end of an epoch
   int64_t epochs = 1;     ///< 0 = without end
   int64_t rank = 0, world = 1;
-  bool equal_rows = false;  ///< fill the rows of damaged samples; always on above one rank
+  bool equal_rows = false;    ///< fill the rows of damaged samples; always on above one rank
+  bool needs_caption = true;  ///< off: captions are not read
+  bool needs_label = false;   ///< on: samples without a label in their cls are damaged
   double max_bad_fraction = 0.05;
   int64_t max_bad_in_a_row = 100;
   vision::ImageTransformOptions transform = {};
@@ -43,6 +45,8 @@ struct ImageTextLoaderOptions {
     v("rank", o.rank, "this process");
     v("world", o.world, "processes that share the data");
     v("equal_rows", o.equal_rows, "fill the rows of damaged samples");
+    v("needs_caption", o.needs_caption, "read captions; samples without one are damaged");
+    v("needs_label", o.needs_label, "read labels; samples without one are damaged");
     v("max_bad_fraction", o.max_bad_fraction, "largest share of damaged samples");
     v("max_bad_in_a_row", o.max_bad_in_a_row, "largest number of damaged samples in a row");
     v("transform", o.transform, "from decoded image to pixels");
@@ -52,7 +56,8 @@ struct ImageTextLoaderOptions {
 struct ImageTextBatch {
   at::Tensor pixels;                               ///< [B, 3, S, S] uint8
   std::vector<std::string> keys;                   ///< [B]
-  std::vector<std::vector<std::string>> captions;  ///< [B], each with at least one
+  std::vector<std::vector<std::string>> captions;  ///< [B], each with at least one; or all empty
+  at::Tensor labels = {};  ///< [B] int64 where the loader needs_label, else undefined
   int64_t epoch = 0;
   int64_t index = 0;  ///< of the batch in its epoch
   bool last = false;  ///< of its epoch

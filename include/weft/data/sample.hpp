@@ -39,4 +39,8 @@ WEFT_API const std::string& image_bytes(const Sample& sample);
 /// UTF-8 or the JSON is damaged or holds something else.
 WEFT_API std::vector<std::string> captions(const Sample& sample);
 
+/// The class of `cls`: a whole number of 0 or more, white space around it aside (a WebDataset's
+/// integer label). BadSample: missing_label or bad_label.
+WEFT_API int64_t label(const Sample& sample);
+
 }  // namespace weft::data

@@ -9,8 +9,10 @@
 
 #include <weft/core/export.hpp>
 #include <weft/core/json.hpp>
+#include <weft/eval/classification.hpp>
 #include <weft/eval/features.hpp>
 #include <weft/report/html.hpp>
+#include <weft/report/run_log.hpp>
 
 namespace weft::eval {
 
@@ -22,10 +24,27 @@ WEFT_API std::vector<report::RetrievalExample> retrieval_examples(const at::Tens
                                                                   const at::Tensor& pixels,
                                                                   int64_t top = 5);
 
-/// report.html of a contrastive run: results, curves from the folder's metrics.jsonl, retrieved
-/// captions beside their images, the configuration. `result` is the program's last line.
+/// How the shared space looks: the cosines of the first `limit` images with their first captions, a
+/// heat map; and images and texts along the two directions in which both together vary most, with
+/// the distance of their means. `rows` are embed()'s of `pairs`.
+WEFT_API void add_space_figures(report::HtmlReport& page, const PairRows& rows,
+                                const PairFeatures& pairs, int64_t limit = 32);
+
+/// A table of shares and, up to 100 classes, the confusion matrix with rows as shares. `names` may
+/// be empty.
+WEFT_API void add_classification(report::HtmlReport& page, const ClassificationResult& result,
+                                 const std::vector<std::string>& names);
+
+/// Curves over the steps of a run: loss, learning rate, the scale and the temperature 1 / scale,
+/// gradient norm, rate, and "modality_gap" where the task reports one.
+WEFT_API void add_curves(report::HtmlReport& page, const std::vector<report::StepMetrics>& metrics);
+
+/// report.html of a contrastive run: results, curves from the folder's metrics.jsonl, the shared
+/// space where `rows` are given, retrieved captions beside their images, the configuration.
+/// `result` is the program's last line.
 WEFT_API std::filesystem::path write_clip_report(
     const std::filesystem::path& run, const Json& result, const Json& config,
-    const std::vector<report::RetrievalExample>& examples);
+    const std::vector<report::RetrievalExample>& examples, const PairRows& rows = {},
+    const PairFeatures& pairs = {});
 
 }  // namespace weft::eval

@@ -40,6 +40,8 @@ class WEFT_API HtmlReport {
   HtmlReport& preformatted(std::string_view text);
   /// An SVG element, such as line_plot() returns.
   HtmlReport& figure(std::string_view svg);
+  /// The bytes of a JPEG or PNG with a line of text under it.
+  HtmlReport& image(std::string_view bytes, std::string_view caption);
   HtmlReport& retrieval(const std::vector<RetrievalExample>& examples);
 
   /// Whole or absent.

@@ -7,7 +7,7 @@
 
 namespace weft::report {
 
-/// One line of a plot; x and y have equal lengths. Non-finite points break the line.
+/// One line or cloud of a plot; x and y have equal lengths. Non-finite points break the line.
 struct Series {
   std::string name;
   std::vector<double> x, y;
@@ -23,5 +23,9 @@ struct PlotOptions {
 /// A line plot as one SVG element with axes, ticks and a legend. At most 1,000 points a line are
 /// drawn: longer lines are averaged in equal runs, so that a report of a million steps stays small.
 WEFT_API std::string line_plot(const std::vector<Series>& series, const PlotOptions& options);
+
+/// The same frame with a point for each x and y; of more than 1,000 a series, 1,000 at equal
+/// distances in its order.
+WEFT_API std::string scatter_plot(const std::vector<Series>& series, const PlotOptions& options);
 
 }  // namespace weft::report
