@@ -50,7 +50,7 @@ struct Options {
   bool projected = false;
   eval::LinearProbeOptions probe = {};
   eval::KnnOptions knn = {};
-  int64_t batch_size = 64, workers = 2, max_text_tokens = 64;
+  int64_t batch_size = 64, workers = 2, max_text_tokens = 77;
   double max_bad_fraction = 0.05;
   nn::Precision precision = nn::Precision::fp32;
 
@@ -60,7 +60,7 @@ struct Options {
       "run folder, or the model folder in it; for linear-probe and knn also one image encoder's");
     v("shards", o.shards, weft::required,
       "WebDataset shards to evaluate on: braces, wildcards, patterns joined by '::'");
-    v("tokenizer", o.tokenizer, 
+    v("tokenizer", o.tokenizer,
       "tokenizer.json, OpenAI's vocabulary or a folder, instead of the model's own");
     v("task", o.task, "retrieval, zeroshot, linear-probe or knn");
     v("train", o.train, "labelled shards that linear-probe and knn learn from");
@@ -134,6 +134,7 @@ const std::string& needed(const std::optional<std::string>& value, const char* f
 checkpoint::DualEncoderFolder dual_encoder(Evaluation& e) {
   auto clip = checkpoint::load_dual_encoder(e.options.model);
   if (e.options.tokenizer) clip.tokenizer = weft::tokenizers::load_tokenizer(*e.options.tokenizer);
+  if (!clip.tokenizer) checkpoint::fail_without_tokenizer(e.options.model);
   e.stages.lap("models");
   return clip;
 }

@@ -11,7 +11,7 @@
 namespace weft::report {
 namespace {
 
-constexpr int kTop = 28, kBottom = 26;
+constexpr int kMapTop = 28, kMapBottom = 26;
 
 std::string fill_of(double value, double low, double high) {
   if (!std::isfinite(value)) return "#bbb";
@@ -37,9 +37,9 @@ std::string heat_map(const std::vector<std::vector<double>>& values,
   if (!std::isnan(options.low)) low = options.low;
   if (!std::isnan(options.high)) high = options.high;
 
-  const int cell = options.cell, left = options.margin, top = kTop + options.margin;
+  const int cell = options.cell, left = options.margin, top = kMapTop + options.margin;
   const auto width = left + cell * static_cast<int>(columns.size()) + 10;
-  const auto height = top + cell * static_cast<int>(rows.size()) + kBottom;
+  const auto height = top + cell * static_cast<int>(rows.size()) + kMapBottom;
   std::string svg = fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} "
       "{1}\" font-family=\"sans-serif\" font-size=\"11\">\n<rect width=\"{0}\" height=\"{1}\" "
@@ -51,7 +51,7 @@ std::string heat_map(const std::vector<std::vector<double>>& values,
     svg += fmt::format(
         "<svg x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"><text transform=\"translate({} {}) "
         "rotate(-90)\">{}</text></svg>\n",
-        left + cell * static_cast<int>(c), kTop, cell, options.margin, cell - 4, options.margin - 4,
+        left + cell * static_cast<int>(c), kMapTop, cell, options.margin, cell - 4, options.margin - 4,
         escape(columns[c]));
   for (size_t r = 0; r < rows.size(); ++r) {
     const auto y = top + cell * static_cast<int>(r);

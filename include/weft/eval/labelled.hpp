@@ -47,7 +47,7 @@ WEFT_API ImageTower load_image_tower(const std::filesystem::path& folder,
                                      const ImageTowerOptions& options = {});
 
 /// A split as labelled vectors.
-struct LabelledFeatures {
+struct WEFT_API LabelledFeatures {
   at::Tensor features;            ///< [N, F] fp32
   at::Tensor labels;              ///< [N] int64
   std::vector<std::string> keys;  ///< [N]

@@ -13,8 +13,8 @@ struct Pca {
   at::Tensor mean;        ///< [D] fp64
   at::Tensor components;  ///< [k, D] fp64, unit length, largest variance first; the entry of
                           ///< largest magnitude of each is positive
-  at::Tensor variance;  ///< [k] fp64, along each, over N - 1
-  double total = 0;     ///< variance in all D directions
+  at::Tensor variance;    ///< [k] fp64, along each, over N - 1
+  double total = 0;       ///< variance in all D directions
   /// [N, D] -> [N, k] fp64.
   WEFT_API at::Tensor project(const at::Tensor& rows) const;
 };
