@@ -70,7 +70,8 @@ struct Options {
     v("grad_checkpointing", o.grad_checkpointing,
       "compute activations of trained towers again in the backward pass: less memory, more time");
     v("tokenizer", o.tokenizer,
-      "tokenizer.json, OpenAI's vocabulary or a folder; else the folder's, else a byte-level BPE of "
+      "tokenizer.json, OpenAI's vocabulary or a folder; else the folder's, else a byte-level BPE "
+      "of "
       "the captions");
     v("vocab_size", o.vocab_size, "of that BPE");
     v("dual", o.dual);
