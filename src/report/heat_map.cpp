@@ -51,8 +51,8 @@ std::string heat_map(const std::vector<std::vector<double>>& values,
     svg += fmt::format(
         "<svg x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"><text transform=\"translate({} {}) "
         "rotate(-90)\">{}</text></svg>\n",
-        left + cell * static_cast<int>(c), kMapTop, cell, options.margin, cell - 4, options.margin - 4,
-        escape(columns[c]));
+        left + cell * static_cast<int>(c), kMapTop, cell, options.margin, cell - 4,
+        options.margin - 4, escape(columns[c]));
   for (size_t r = 0; r < rows.size(); ++r) {
     const auto y = top + cell * static_cast<int>(r);
     svg += fmt::format(

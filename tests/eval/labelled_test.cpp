@@ -35,10 +35,12 @@ struct Split {
     tokenizer =
         weft::tokenizers::train_byte_level_bpe({"a b c"}, {.vocab_size = 260, .min_frequency = 1});
     torch::manual_seed(0);
-    clip.image = weft::checkpoint::make_encoder(
-        "vit_tiny", weft::checkpoint::Role::image, Json::object({{"image_size", 16}, {"num_layers", 1}}));
+    clip.image =
+        weft::checkpoint::make_encoder("vit_tiny", weft::checkpoint::Role::image,
+                                       Json::object({{"image_size", 16}, {"num_layers", 1}}));
     clip.text = weft::checkpoint::make_encoder(
-        "text_tiny", weft::checkpoint::Role::text, Json::object({{"vocab_size", tokenizer->vocab_size()}, {"num_layers", 1}}));
+        "text_tiny", weft::checkpoint::Role::text,
+        Json::object({{"vocab_size", tokenizer->vocab_size()}, {"num_layers", 1}}));
     clip.model = weft::models::DualEncoder(
         clip.image.encoder, clip.text.encoder,
         weft::models::DualEncoderOptions{.embed_dim = 8, .text_pool = weft::nn::Pooling::mean});
