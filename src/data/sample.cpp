@@ -53,11 +53,11 @@ std::vector<std::string> captions_of_json(const Sample& sample, const std::strin
 }  // namespace
 
 const std::string& image_bytes(const Sample& sample) {
-  for (const char* extension : {"jpg", "jpeg", "png"}) {
+  for (const char* extension : kImageExtensions) {
     const auto found = sample.fields.find(extension);
     if (found != sample.fields.end()) return found->second;
   }
-  bad(sample, BadCause::missing_image, "has no jpg, jpeg or png");
+  bad(sample, BadCause::missing_image, "has no jpg, jpeg, png, webp or bmp");
 }
 
 std::vector<std::string> captions(const Sample& sample) {

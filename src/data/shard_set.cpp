@@ -29,7 +29,10 @@ std::optional<std::pair<std::string, std::string>> split_name(const std::string&
   return std::pair(name.substr(0, dot), std::move(extension));
 }
 
-bool is_image(const std::string& e) { return e == "jpg" || e == "jpeg" || e == "png"; }
+bool is_image(const std::string& e) {
+  return std::find(std::begin(kImageExtensions), std::end(kImageExtensions), e) !=
+         std::end(kImageExtensions);
+}
 bool is_caption(const std::string& e) { return e == "txt" || e == "json"; }
 
 }  // namespace
@@ -61,8 +64,8 @@ ShardSet::ShardSet(const std::string& pattern, const SampleNeeds& needs, BadData
   fingerprint_ = io::xxh3_128(std::as_bytes(std::span(places)));
   if (size_ == 0 && !needs.may_be_empty)
     fail(ErrorKind::bad_data, "{}: expected samples{}{}, found none in {} shard(s): {}", pattern,
-         needs.image ? " with a jpg, jpeg or png" : "", needs.caption ? " and a txt or json" : "",
-         shards_.size(), bad.summary());
+         needs.image ? " with a jpg, jpeg, png, webp or bmp" : "",
+         needs.caption ? " and a txt or json" : "", shards_.size(), bad.summary());
 }
 
 void ShardSet::scan(Shard& shard, const SampleNeeds& needs, BadData& bad) {
@@ -82,7 +85,7 @@ void ShardSet::scan(Shard& shard, const SampleNeeds& needs, BadData& bad) {
                           current->offset, what));
     };
     if (needs.image && !current->image) {
-      report(BadCause::missing_image, "has no jpg, jpeg or png");
+      report(BadCause::missing_image, "has no jpg, jpeg, png, webp or bmp");
     } else if (needs.caption && !current->caption) {
       report(BadCause::missing_caption, "has no txt or json");
     } else {

@@ -14,6 +14,19 @@ namespace {
 constexpr std::string_view kJpegMagic("\xff\xd8\xff", 3);
 constexpr std::string_view kPngMagic("\x89PNG\r\n\x1a\n", 8);
 
+bool is_webp(std::string_view bytes) {
+  return bytes.starts_with("RIFF") && bytes.size() >= 12 && bytes.substr(8).starts_with("WEBP");
+}
+
+using Decoder = DecodedImage (*)(std::span<const uint8_t>, std::string_view, const ImageLimits&);
+
+Decoder decoder_of(std::string_view bytes) {
+  if (bytes.starts_with(kJpegMagic)) return decode_jpeg;
+  if (bytes.starts_with(kPngMagic)) return decode_png;
+  if (is_webp(bytes)) return decode_webp;
+  return bytes.starts_with("BM") ? decode_bmp : nullptr;
+}
+
 /// What the bytes look like, for messages.
 std::string found_format(std::string_view bytes) {
   if (bytes.empty()) return "an empty file";
@@ -24,10 +37,8 @@ std::string found_format(std::string_view bytes) {
   };
   using namespace std::string_view_literals;
   static constexpr std::array kMagics{
-      Magic{8, "WEBP"sv, "WebP"},
       Magic{0, "GIF87a"sv, "GIF"},
       Magic{0, "GIF89a"sv, "GIF"},
-      Magic{0, "BM"sv, "BMP"},
       Magic{0, "II*\0"sv, "TIFF"},
       Magic{0, "MM\0*"sv, "TIFF"},
       Magic{4, "ftypavif"sv, "AVIF"},
@@ -87,11 +98,11 @@ Image decode_image(std::span<const std::byte> bytes, std::string_view name,
          limits.max_bytes);
   const std::span<const uint8_t> data{reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
   const std::string_view text{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-  const bool jpeg = text.starts_with(kJpegMagic);
-  if (!jpeg && !text.starts_with(kPngMagic))
-    fail("{}: expected a JPEG or PNG image, found {} ({} bytes)", name, found_format(text),
-         bytes.size());
-  auto decoded = jpeg ? decode_jpeg(data, name, limits) : decode_png(data, name, limits);
+  const auto decode = decoder_of(text);
+  if (!decode)
+    fail("{}: expected a JPEG, PNG, WebP or BMP image, found {} ({} bytes)", name,
+         found_format(text), bytes.size());
+  auto decoded = decode(data, name, limits);
   return upright(std::move(decoded.image), orientation_of(decoded.tags));
 }
 

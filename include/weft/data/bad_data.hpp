@@ -16,7 +16,7 @@ enum class BadCause {
   missing_shard,    ///< the pattern names a file that is not there
   cut_shard,        ///< damaged or cut archive; what follows the damage is lost, and so is the
                     ///< sample that it stands in. Counts once
-  missing_image,    ///< no jpg, jpeg or png
+  missing_image,    ///< no jpg, jpeg, png, webp or bmp
   missing_caption,  ///< no txt or json, or none with words
   bad_caption,      ///< not UTF-8, or JSON that cannot be parsed or holds something else
   missing_label,    ///< no cls, where labels are asked for

@@ -30,7 +30,10 @@ class WEFT_API BadSample : public Error {
   BadCause cause_;
 };
 
-/// The bytes of `jpg`, `jpeg` or `png`; BadSample(missing_image) where there is none.
+/// What an image's member of a sample may be called, in the order in which they are looked for.
+inline constexpr const char* kImageExtensions[] = {"jpg", "jpeg", "png", "webp", "bmp"};
+
+/// The bytes of the image; BadSample(missing_image) where there is none.
 WEFT_API const std::string& image_bytes(const Sample& sample);
 
 /// The captions, at least one, without white space at their ends: `json` with "captions" or

@@ -28,13 +28,16 @@ struct ImageLimits {
   size_t max_memory = 1'500'000'000;  ///< pixels and the decoder's work space, in bytes
 };
 
-/// Decodes a JPEG (baseline, progressive or arithmetic-coded; grey, YCbCr, RGB, CMYK, YCCK) or a
-/// PNG (every depth and colour type, interlaced too), told apart by their first bytes. Gives what
+/// Decodes a JPEG (baseline, progressive or arithmetic-coded; grey, YCbCr, RGB, CMYK, YCCK), a PNG
+/// (every depth and colour type, interlaced too), a WebP (lossy, lossless; the first frame of an
+/// animation on its canvas) or a BMP (palettes of 1, 4 and 8 bits, 16, 24 and 32 bits by the usual
+/// masks, run lengths, either order of rows), told apart by their first bytes. Gives what
 /// Pillow's `ImageOps.exif_transpose(Image.open(f)).convert("RGB")` gives: upright after the
 /// orientation in EXIF or XMP, alpha dropped rather than blended, CMYK by Adobe's inverted
 /// convention, the high byte of 16-bit samples. Colour profiles and gamma are not applied.
 ///
-/// Differs from Pillow: 16-bit grey keeps its high byte too, where Pillow clips to 255; an
+/// Differs from Pillow: 16-bit grey keeps its high byte too, where Pillow clips to 255; a BMP of 4
+/// or 8 bits whose palette is greys in order is read by its depth, where Pillow takes another; an
 /// unreadable EXIF block counts as absent; files above `limits` and JPEGs of more than 500 scans
 /// are errors.
 ///
