@@ -15,6 +15,7 @@
 #include <weft/core/json.hpp>
 #include <weft/core/options.hpp>
 #include <weft/core/registry.hpp>
+#include <weft/data/augment.hpp>
 #include <weft/data/bad_data.hpp>
 #include <weft/data/captions.hpp>
 #include <weft/data/image_text.hpp>

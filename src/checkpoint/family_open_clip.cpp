@@ -274,8 +274,7 @@ Json config_of(const models::DualEncoderImpl& model, const TowerConfig& image,
   return Json::object({{"model_cfg", model_cfg}});
 }
 
-// preprocess_cfg as open_clip's evaluation reads it. Differs by at most one pixel: its centre crop
-// rounds an odd remainder half to even.
+// preprocess_cfg as open_clip's evaluation reads it.
 vision::ImageTransformOptions read_transform(const Json& config,
                                              const vision::ImageTransformOptions& other) {
   const auto cfg = config.get("preprocess_cfg", Json::object());
@@ -299,17 +298,24 @@ vision::ImageTransformOptions read_transform(const Json& config,
         interpolation);
   out.filter = interpolation == "bicubic" ? io::Filter::bicubic : io::Filter::bilinear;
   const auto mode = read.text("resize_mode", "shortest");
-  if (mode != "shortest" && mode != "squash")
-    fail("open_clip_config.json: 'resize_mode' is '{}', and only shortest and squash are supported",
-         mode);
-  out.squash = mode == "squash";
+  if (mode != "shortest" && mode != "longest" && mode != "squash")
+    fail(
+        "open_clip_config.json: 'resize_mode' is '{}', and only shortest, longest and squash are "
+        "supported",
+        mode);
+  out.resize = 0;
+  from_json(Json(mode), out.resize_mode);
+  out.crop_rounding = vision::CropRounding::half_to_even;
+  out.fill_color = read.integer("fill_color", 0);
+  if (out.fill_color < 0 || out.fill_color > 255)
+    fail("open_clip_config.json: 'fill_color' must be 0 to 255, found {}", out.fill_color);
   return out;
 }
 
 void write_transform(Json& config, const vision::ImageTransformOptions& transform) {
   if (transform.filter != io::Filter::bicubic && transform.filter != io::Filter::bilinear)
     refuse_option(kName, "another resize than bicubic or bilinear");
-  if (!transform.squash && transform.resize > 0 && transform.resize != transform.size)
+  if (transform.resize > 0 && transform.resize != transform.size)
     refuse_option(kName, "a resize to more than the crop");
   auto cfg = config.get("preprocess_cfg", Json::object());
   cfg.set("size", transform.size)
@@ -317,7 +323,8 @@ void write_transform(Json& config, const vision::ImageTransformOptions& transfor
       .set("mean", transform.mean)
       .set("std", transform.std)
       .set("interpolation", transform.filter == io::Filter::bicubic ? "bicubic" : "bilinear")
-      .set("resize_mode", transform.squash ? "squash" : "shortest");
+      .set("resize_mode", to_json(transform.resize_mode));
+  if (transform.fill_color != 0) cfg.set("fill_color", transform.fill_color);
   config.set("preprocess_cfg", cfg);
 }
 

@@ -155,10 +155,8 @@ Json timm_preprocessor(const Json& config) {
   const auto mode = read.text("crop_mode", "center");
   if (mode != "center" && mode != "squash")
     fail("timm: crop_mode '{}' is not supported; center and squash are", mode);
-  out.squash = mode == "squash";
-  if (out.squash && out.resize != out.size)
-    fail("timm: crop_mode 'squash' with crop_pct {} is not supported; 1 is",
-         read.number("crop_pct", 0.875));
+  if (mode == "squash") out.resize_mode = vision::ResizeMode::squash;
+  out.crop_rounding = vision::CropRounding::half_to_even;
   return preprocessor_config(out);
 }
 

@@ -18,7 +18,9 @@ constexpr io::Filter kFilters[] = {io::Filter::nearest, io::Filter::lanczos, io:
 struct Defaults {
   std::string_view type;
   int resample;
-  bool crop, square;
+  int64_t squash;  ///< side of the square that images become; 0 = the shorter side becomes 224
+  bool crop;
+  bool number_is_square;  ///< what a `size` of one number means
   std::vector<double> mean, std;
 };
 
@@ -27,11 +29,22 @@ const std::vector<Defaults>& defaults() {
                                    clip_std = {0.26862954, 0.26130258, 0.27577711},
                                    half = {0.5, 0.5, 0.5};
   static const std::vector<Defaults> table = {
-      {"BitImageProcessor", 3, true, false, clip_mean, clip_std},
-      {"CLIPImageProcessor", 3, true, false, clip_mean, clip_std},
-      {"ViTImageProcessor", 2, false, true, half, half}};
+      {"BitImageProcessor", 3, 0, true, false, clip_mean, clip_std},
+      {"CLIPImageProcessor", 3, 0, true, false, clip_mean, clip_std},
+      {"DeiTImageProcessor", 3, 256, true, true, half, half},
+      {"SiglipImageProcessor", 3, 224, false, false, half, half},
+      {"ViTImageProcessor", 2, 224, false, true, half, half}};
   return table;
 }
+
+/// Of weft's own: image processors that are no Hugging Face's may crop as torchvision does.
+constexpr const char* kRounding = "crop_rounding";
+
+/// Fields of other processors that change the pixels.
+constexpr const char* kRefused[] = {
+    "crop_pct",     "do_align_long_axis", "do_flip_channel_order", "do_image_splitting",
+    "do_pad",       "do_split_image",     "do_thumbnail",          "max_num_patches",
+    "size_divisor", "use_square_size"};
 
 class Reader {
  public:
@@ -58,7 +71,11 @@ class Reader {
     const double factor = json_.get("rescale_factor", 1.0 / 255).as_double();
     if (std::abs(factor * 255 - 1) > 1e-6)
       fail("{}: 'rescale_factor' is {}, and only 1/255 is supported", origin_, factor);
-    if (flag("do_pad", false)) fail("{}: 'do_pad' is true, and only false is supported", origin_);
+    for (const char* key : kRefused) {
+      const auto value = json_.get(key);
+      if (!value.is_null() && value != Json(false))
+        fail("{}: '{}' is {}, and is not supported", origin_, key, value.dump());
+    }
     read_sizes(out);
     const auto resample = integer("resample", known_ ? Json(known_->resample) : Json());
     if (resample < 0 || resample >= static_cast<int64_t>(std::size(kFilters)))
@@ -103,9 +120,10 @@ class Reader {
   }
 
   void read_sizes(ImageTransformOptions& out) const {
-    const bool squares = known_ != nullptr && known_->square;
-    const auto size = json_.get("size", squares ? Json::object({{"height", 224}, {"width", 224}})
-                                                : Json::object({{"shortest_edge", 224}}));
+    const int64_t squash = known_ ? known_->squash : 0;
+    const auto size =
+        json_.get("size", squash ? Json::object({{"height", squash}, {"width", squash}})
+                                 : Json::object({{"shortest_edge", 224}}));
     const bool crop = flag("do_center_crop", known_ != nullptr && known_->crop);
     int64_t cropped = 0;
     if (crop) {
@@ -113,28 +131,28 @@ class Reader {
       cropped = square_side(value);
       if (cropped <= 0) fail("{}: 'crop_size' must be a square, found {}", origin_, value.dump());
     }
-    if (size.is_object() ? size.contains("shortest_edge") : !squares) {
+    const bool number_is_square = known_ != nullptr && known_->number_is_square;
+    int64_t side = 0;
+    if (size.is_object() ? size.contains("shortest_edge") : !number_is_square) {
       if (size.is_object() && size.size() != 1)
         fail("{}: 'size' must be {{shortest_edge}} or a square {{height, width}}, found {}",
              origin_, size.dump());
-      const auto edge = size.is_object() ? size.at("shortest_edge").as_int() : size.as_int();
+      side = size.is_object() ? size.at("shortest_edge").as_int() : size.as_int();
       if (!crop)
         fail(
             "{}: 'size' is a shortest edge without a centre crop, which gives images of different "
             "shapes; switch 'do_center_crop' on",
             origin_);
-      out.size = cropped;
-      out.resize = edge == cropped ? 0 : edge;
-      return;
+    } else {
+      out.resize_mode = vision::ResizeMode::squash;
+      side = square_side(size);
+      if (side <= 0)
+        fail("{}: 'size' must be {{shortest_edge}} or a square {{height, width}}, found {}",
+             origin_, size.dump());
     }
-    out.size = square_side(size);
-    out.squash = true;
-    if (out.size <= 0)
-      fail("{}: 'size' must be {{shortest_edge}} or a square {{height, width}}, found {}", origin_,
-           size.dump());
-    if (crop && cropped != out.size)
-      fail("{}: 'crop_size' {} differs from 'size' {}, which is not supported for squares", origin_,
-           cropped, out.size);
+    out.size = crop ? cropped : side;
+    out.resize = side == out.size ? 0 : side;
+    if (json_.contains(kRounding)) from_json(json_.at(kRounding), out.crop_rounding);
   }
 
   const Json& json_;
@@ -163,26 +181,31 @@ Json preprocessor_config(const ImageTransformOptions& transform, const Json& kep
   const auto square = [](int64_t side) {
     return Json::object({{"height", side}, {"width", side}});
   };
+  if (transform.resize_mode == vision::ResizeMode::longest)
+    fail("preprocessor_config.json cannot express the resize_mode longest");
+  const bool squash = transform.resize_mode == vision::ResizeMode::squash;
+  const auto side = transform.resize > 0 ? transform.resize : transform.size;
+  const bool crop = !squash || side != transform.size;
   int resample = 0;
   while (kFilters[resample] != transform.filter) ++resample;
   auto out = kept;
-  out.set("image_processor_type", transform.squash ? "ViTImageProcessor" : "BitImageProcessor")
+  out.set("image_processor_type", !squash ? "BitImageProcessor"
+                                  : crop  ? "DeiTImageProcessor"
+                                          : "ViTImageProcessor")
       .set("do_convert_rgb", true)
       .set("do_resize", true)
       .set("resample", resample)
-      .set("do_center_crop", !transform.squash)
+      .set("do_center_crop", crop)
       .set("do_rescale", true)
       .set("rescale_factor", 1.0 / 255)
       .set("do_normalize", true)
       .set("image_mean", transform.mean)
-      .set("image_std", transform.std);
-  if (transform.squash) {
-    out.set("size", square(transform.size)).erase("crop_size");
-  } else {
-    const auto edge = transform.resize > 0 ? transform.resize : transform.size;
-    out.set("size", Json::object({{"shortest_edge", edge}}))
-        .set("crop_size", square(transform.size));
-  }
+      .set("image_std", transform.std)
+      .set("size", squash ? square(side) : Json::object({{"shortest_edge", side}}));
+  out.erase("crop_size").erase(kRounding);
+  if (crop) out.set("crop_size", square(transform.size));
+  if (transform.crop_rounding != vision::CropRounding::down)
+    out.set(kRounding, to_json(transform.crop_rounding));
   return out;
 }
 

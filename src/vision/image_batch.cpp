@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
@@ -8,17 +9,60 @@
 #include <weft/vision/image_batch.hpp>
 
 namespace weft::vision {
+namespace {
+
+/// Half to even, as Python's round.
+int64_t rounded(double value) { return static_cast<int64_t>(std::nearbyint(value)); }
+
+struct Size {
+  int64_t width, height;
+};
+
+Size resized_size(const io::Image& image, const ImageTransformOptions& options) {
+  const int64_t side = options.resize > 0 ? options.resize : options.size;
+  const int64_t width = image.width, height = image.height;
+  switch (options.resize_mode) {
+    case ResizeMode::squash:
+      return {side, side};
+    case ResizeMode::longest: {
+      const double ratio = static_cast<double>(std::max(width, height)) / static_cast<double>(side);
+      const auto shrunk = [&](int64_t of) {
+        return std::max<int64_t>(1, rounded(static_cast<double>(of) / ratio));
+      };
+      return {shrunk(width), shrunk(height)};
+    }
+    default:
+      return width > height ? Size{side * width / height, side} : Size{side, side * height / width};
+  }
+}
+
+/// Of the crop in a side of `side` pixels; negative where the image is padded.
+int64_t crop_offset(int64_t side, int64_t size, CropRounding rounding) {
+  if (rounding == CropRounding::half_to_even)
+    return side >= size ? rounded(static_cast<double>(side - size) / 2) : -((size - side) / 2);
+  return side >= size ? (side - size) / 2 : -((size - side + 1) / 2);
+}
+
+}  // namespace
+
+void to_planes(const uint8_t* rgb, int64_t size, uint8_t* chw) {
+  const int64_t plane = size * size;
+  uint8_t *green = chw + plane, *blue = green + plane;
+  for (int64_t i = 0; i < plane; ++i) {
+    chw[i] = rgb[3 * i];
+    green[i] = rgb[3 * i + 1];
+    blue[i] = rgb[3 * i + 2];
+  }
+}
+
 void to_pixels_into(const io::Image& image, const ImageTransformOptions& options, uint8_t* chw) {
-  const int64_t size = options.size, side = options.resize > 0 ? options.resize : size;
+  const int64_t size = options.size;
   TORCH_CHECK_VALUE(size > 0 && options.resize >= 0 && image.width > 0 && image.height > 0,
                     "to_pixels: sizes must be positive, got size ", size, ", resize ",
                     options.resize, " and an image of ", image.width, " x ", image.height);
-  int64_t width = size, height = size;
-  if (!options.squash) {
-    const bool wide = image.width > image.height;
-    width = wide ? side * image.width / image.height : side;
-    height = wide ? side : side * image.height / image.width;
-  }
+  TORCH_CHECK_VALUE(options.fill_color >= 0 && options.fill_color <= 255,
+                    "to_pixels: fill_color must be 0 to 255, got ", options.fill_color);
+  const auto [width, height] = resized_size(image, options);
   thread_local std::vector<uint8_t> resized;
   const uint8_t* rgb = image.rgb.data();
   if (width != image.width || height != image.height) {
@@ -26,14 +70,10 @@ void to_pixels_into(const io::Image& image, const ImageTransformOptions& options
     io::resize_into(rgb, image.width, image.height, width, height, options.filter, resized.data());
     rgb = resized.data();
   }
-  // Rounded down, and padding therefore up, as in transformers' image processors; torchvision's
-  // CenterCrop rounds half to even.
-  const auto offset = [size](int64_t side) {
-    return side >= size ? (side - size) / 2 : -((size - side + 1) / 2);
-  };
-  const int64_t left = offset(width), top = offset(height);
-  const bool padded = left < 0 || top < 0;
-  if (padded) std::fill(chw, chw + 3 * size * size, uint8_t{0});
+  const int64_t left = crop_offset(width, size, options.crop_rounding),
+                top = crop_offset(height, size, options.crop_rounding);
+  const bool padded = width < size || height < size;
+  if (padded) std::fill(chw, chw + 3 * size * size, static_cast<uint8_t>(options.fill_color));
   const int64_t x0 = std::max<int64_t>(0, -left), x1 = std::min(size, width - left);
   for (int64_t y = std::max<int64_t>(0, -top); y < std::min(size, height - top); ++y) {
     const uint8_t* row = rgb + 3 * ((y + top) * width + left);

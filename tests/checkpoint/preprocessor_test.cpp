@@ -11,6 +11,8 @@ using weft::Error;
 using weft::Json;
 using weft::checkpoint::image_transform;
 using weft::checkpoint::preprocessor_config;
+using weft::vision::CropRounding;
+using weft::vision::ResizeMode;
 
 TEST(Preprocessor, ReadsTheFormsOfSize) {
   const auto dino = image_transform(Json::parse(
@@ -19,14 +21,14 @@ TEST(Preprocessor, ReadsTheFormsOfSize) {
           "image_processor_type": "BitImageProcessor"})"));
   EXPECT_EQ(dino.size, 224);
   EXPECT_EQ(dino.resize, 256);
-  EXPECT_FALSE(dino.squash);
+  EXPECT_EQ(dino.resize_mode, ResizeMode::shortest);
   EXPECT_EQ(dino.filter, weft::io::Filter::bicubic);
   EXPECT_EQ(dino.std, (std::vector<double>{0.2, 0.3, 0.4}));
 
   const auto vit = image_transform(
       Json::parse(R"({"image_processor_type": "ViTImageProcessorFast", "size": 384})"));
   EXPECT_EQ(vit.size, 384);
-  EXPECT_TRUE(vit.squash);
+  EXPECT_EQ(vit.resize_mode, ResizeMode::squash);
   EXPECT_EQ(vit.filter, weft::io::Filter::bilinear);
   EXPECT_EQ(vit.mean, (std::vector<double>{0.5, 0.5, 0.5}));
 
@@ -35,16 +37,34 @@ TEST(Preprocessor, ReadsTheFormsOfSize) {
                       "image_std": 0.5})"));
   EXPECT_EQ(clip.size, 336);
   EXPECT_EQ(clip.resize, 0);
-  EXPECT_FALSE(clip.squash);
+  EXPECT_EQ(clip.resize_mode, ResizeMode::shortest);
   EXPECT_EQ(clip.mean[0], 0.48145466);
   EXPECT_EQ(clip.std, (std::vector<double>{0.5, 0.5, 0.5}));
+}
+
+TEST(Preprocessor, TakesTheDefaultsOfTheNamedProcessor) {
+  const auto siglip = image_transform(
+      Json::parse(R"({"image_processor_type": "SiglipImageProcessor", "do_convert_rgb": null,
+                      "size": {"height": 384, "width": 384}})"));
+  EXPECT_EQ(siglip.size, 384);
+  EXPECT_EQ(siglip.resize_mode, ResizeMode::squash);
+  EXPECT_EQ(siglip.filter, weft::io::Filter::bicubic);
+  EXPECT_EQ(siglip.std, (std::vector<double>{0.5, 0.5, 0.5}));
+  const auto deit = image_transform(Json::object({{"image_processor_type", "DeiTImageProcessor"}}));
+  EXPECT_EQ(deit.size, 224);
+  EXPECT_EQ(deit.resize, 256);
+  EXPECT_EQ(deit.resize_mode, ResizeMode::squash);
 }
 
 TEST(Preprocessor, RoundTripsAndKeepsUnknownFields) {
   weft::vision::ImageTransformOptions crop{.size = 126, .resize = 140, .mean = {.1, .2, .3}};
   crop.filter = weft::io::Filter::lanczos;
-  const weft::vision::ImageTransformOptions squash{.size = 64, .squash = true};
-  for (const auto& options : {crop, squash}) {
+  const weft::vision::ImageTransformOptions squash{.size = 64, .resize_mode = ResizeMode::squash};
+  const weft::vision::ImageTransformOptions both{.size = 64,
+                                                 .resize = 72,
+                                                 .resize_mode = ResizeMode::squash,
+                                                 .crop_rounding = CropRounding::half_to_even};
+  for (const auto& options : {crop, squash, both}) {
     const auto json = preprocessor_config(options, Json::object({{"mine", 1}}));
     EXPECT_EQ(json.at("mine").as_int(), 1);
     EXPECT_EQ(weft::to_json(image_transform(json)), weft::to_json(options));
@@ -64,6 +84,11 @@ TEST(Preprocessor, WhatWouldGiveOtherPixelsIsAnErrorThatNamesTheField) {
               ThrowsMessage<Error>(HasSubstr(R"(square, found {"height":3,"width":4})")));
   EXPECT_THAT(read("size", R"({"shortest_edge": 3, "longest_edge": 4})"),
               ThrowsMessage<Error>(HasSubstr("'size' must be")));
+  EXPECT_THAT(read("crop_pct", "0.9"), ThrowsMessage<Error>(HasSubstr("'crop_pct' is 0.9")));
+  EXPECT_THAT(read("max_num_patches", "256"),
+              ThrowsMessage<Error>(HasSubstr("'max_num_patches' is 256, and is not supported")));
+  EXPECT_THAT([] { preprocessor_config({.resize_mode = ResizeMode::longest}); },
+              ThrowsMessage<Error>(HasSubstr("longest")));
   EXPECT_THAT(read("resample", "9"), ThrowsMessage<Error>(HasSubstr("0 to 5, found 9")));
   EXPECT_THAT(read("do_resize", "false"), ThrowsMessage<Error>(HasSubstr("'do_resize' is false")));
   EXPECT_THAT(

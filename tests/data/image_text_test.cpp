@@ -26,7 +26,7 @@ static ImageTextLoaderOptions options_of(const std::string& shards, int64_t batc
   ImageTextLoaderOptions options{
       .shards = shards, .batch_size = batch_size, .workers = workers, .shuffle_buffer = 16};
   options.transform.size = 8;
-  options.transform.squash = true;
+  options.transform.resize_mode = weft::vision::ResizeMode::squash;
   return options;
 }
 

@@ -62,7 +62,7 @@ TEST(ParityDualEncoders, EqualTransformersAndReloadThere) {
         EXPECT_THAT(loaded.transform.mean, testing::ElementsAre(0.1, 0.2, 0.3));
         EXPECT_THAT(loaded.transform.std, testing::ElementsAre(0.5, 0.6, 0.7));
         EXPECT_EQ(loaded.transform.filter, weft::io::Filter::bilinear);
-        EXPECT_TRUE(loaded.transform.squash);
+        EXPECT_EQ(loaded.transform.resize_mode, weft::vision::ResizeMode::squash);
         EXPECT_EQ(loaded.transform.size, loaded.model->image->info().image_size);
       }
       EXPECT_EQ(loaded.tokenizer, nullptr);
