@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <random>
@@ -154,8 +155,9 @@ TEST(Augment, ProbabilitiesAreThoseOfTheOptions) {
     const auto a = draw_augmentation(kStrong, 50, 50, seed);
     flips += a.flip, grays += a.gray, jitters += a.factors[0].has_value();
     first[a.order[0]] += a.factors[0].has_value();
-    if (a.factors[3]) EXPECT_LE(std::abs(*a.factors[3]), 0.5);
-    if (a.factors[0]) EXPECT_TRUE(*a.factors[0] >= 0.2 - 1e-12 && *a.factors[0] <= 1.8);
+    EXPECT_LE(std::abs(a.factors[3].value_or(0)), 0.5);
+    const double brightness = a.factors[0].value_or(1);
+    EXPECT_TRUE(brightness >= 0.2 - 1e-12 && brightness <= 1.8);
   }
   EXPECT_NEAR(flips, 2000, 160);
   EXPECT_NEAR(jitters, 3600, 100);

@@ -82,7 +82,8 @@ TEST(PreprocessParity, CropsTheBytesThatTransformersCrops) {
   WEFT_NEEDS_PYTHON();
   std::vector<Case> cases;
   const auto add = [&](const char* type, Json config, int64_t edge) {
-    config.set("image_processor_type", type);
+    const bool old = std::string_view(type).ends_with("FeatureExtractor");
+    config.set(old ? "feature_extractor_type" : "image_processor_type", type);
     cases.push_back({"preprocessor_config.json", config, around(edge)});
   };
   for (const int64_t edge : {12, 13, 16, 17, 19})
