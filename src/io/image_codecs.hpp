@@ -25,7 +25,8 @@ DecodedImage decode_webp(std::span<const uint8_t> bytes, std::string_view name,
 DecodedImage decode_bmp(std::span<const uint8_t> bytes, std::string_view name,
                         const ImageLimits& limits);
 
-/// Throws Error where a declared size exceeds a limit. `work_bytes` is the decoder's memory beside the pixels.
+/// Throws Error where a declared size exceeds a limit. `work_bytes` is the decoder's memory beside
+/// the pixels.
 void check_size(std::string_view name, uint64_t width, uint64_t height, uint64_t work_bytes,
                 const ImageLimits& limits);
 
