@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Times weft's ops with CUDA kernels against the same work in PyTorch's eager ops, in one process and on the same tensors.
+
+    gpu_rows.py --library libweft.so [--device cuda|cpu] [--batch 256] [--pairs 7]
+
+Results are compared before anything is timed; inputs rotate, so that none is left in the cache; the two sides take turns and
+medians count. The last line of stdout is one JSON object. Exit 1 where results differ."""
+import argparse, json, statistics, sys, time
+import torch
+
+
+def patches(pixels, p, dtype):
+    """The composition that ops/patchify stands for: cut in uint8, the fewest bytes, then convert and centre."""
+    b, c, height, width = pixels.shape
+    h, w = height // p, width // p
+    cut = pixels[:, :, :h * p, :w * p].reshape(b, c, h, p, w, p).permute(0, 2, 4, 1, 3, 5).reshape(b, h * w, c * p * p)
+    return cut.to(dtype).sub_(128)
+
+
+def embed(pixels, weight, bias, mean, std):
+    """A float image, normalised, and the convolution, as a vision model in bf16 does it."""
+    image = ((pixels.float() / 255 - mean) / std).to(weight.dtype)
+    return torch.nn.functional.conv2d(image, weight, bias, stride=weight.shape[2]).flatten(2).transpose(1, 2)
+
+
+class Clock:
+    """Seconds of one call, measured over `repeats`."""
+
+    def __init__(self, device):
+        self.cuda = device == "cuda"
+
+    def __call__(self, work, inputs, repeats):
+        if not self.cuda:
+            start = time.perf_counter()
+            for i in range(repeats):
+                work(inputs[i % len(inputs)])
+            return (time.perf_counter() - start) / repeats
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        for i in range(repeats):
+            work(inputs[i % len(inputs)])
+        end.record()
+        end.synchronize()
+        return begin.elapsed_time(end) / 1e3 / repeats
+
+
+def pairs(clock, ours, theirs, inputs, count):
+    for work in (ours, theirs):
+        clock(work, inputs, 3)
+    repeats = max(3, min(200, int(0.05 / max(1e-6, clock(ours, inputs, 3)))))
+    times = [(clock(ours, inputs, repeats), clock(theirs, inputs, repeats)) for _ in range(count)]
+    return statistics.median(a for a, _ in times), statistics.median(b for _, b in times)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--library", required=True)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--pairs", type=int, default=7)
+    options = parser.parse_args()
+    torch.ops.load_library(options.library)
+    weft, device, batch = torch.ops.weft, options.device, options.batch
+    torch.manual_seed(0)
+    clock = Clock(device)
+
+    source = torch.randint(0, 256, (batch << 22,), dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    copy, _ = pairs(clock, target.copy_, target.copy_, [source], options.pairs)
+    copy_gb_s = 2 * source.numel() / copy / 1e9
+    del source, target
+
+    rows, agree = [], True
+
+    def row(name, size, peer, ours, theirs, inputs, tolerance):
+        nonlocal agree
+        a, b = ours(inputs[0]).double(), theirs(inputs[0]).double()
+        error = ((a - b).abs().max() / b.abs().max()).item()
+        if a.shape != b.shape or not error <= tolerance:
+            print(f"{name}: results differ by {error} (allowed {tolerance})", file=sys.stderr)
+            agree = False
+            return
+        moved = inputs[0].numel() * inputs[0].element_size() + a.numel() * ours(inputs[0]).element_size()
+        del a, b
+        mine, other = pairs(clock, ours, theirs, inputs, options.pairs)
+        rows.append({"name": name, "peer": peer, "precision": "bf16", "size": size, "ours": mine, "theirs": other,
+                     "ratio": other / mine, "gb_s": moved / mine / 1e9, "limit_ratio": moved / mine / 1e9 / copy_gb_s,
+                     "error": error})
+
+    with torch.inference_mode():
+        for layout in ("NCHW", "NHWC"):
+            order = torch.channels_last if layout == "NHWC" else torch.contiguous_format
+            inputs = [torch.randint(0, 256, (batch, 3, 224, 224), dtype=torch.uint8, device=device).contiguous(memory_format=order)
+                      for _ in range(3)]
+            for p in (14, 16, 32):
+                row(f"patchify_{p}_{layout.lower()}", f"{batch} x 224, patch {p}, uint8 {layout} -> bf16", "eager",
+                    lambda x: weft._patchify(x, p, torch.bfloat16, 128), lambda x: patches(x, p, torch.bfloat16), inputs, 0)
+            mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+            mean_t, std_t = (torch.tensor(v, device=device).view(3, 1, 1) for v in (mean, std))
+            for p, width in ((14, 1024), (16, 768)):
+                weight = (torch.randn(width, 3, p, p, device=device) * 0.03).bfloat16()
+                bias = torch.randn(width, device=device).bfloat16()
+                row(f"patch_embed_{p}_{layout.lower()}", f"{batch} x 224, patch {p}, uint8 {layout} -> {width}", "eager",
+                    lambda x: weft.patch_embed(x, weight, bias, mean, std), lambda x: embed(x, weight, bias, mean_t, std_t),
+                    inputs, 0.02)
+    print(json.dumps({"copy_gb_s": copy_gb_s, "rows": rows}))
+    return 0 if agree else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
