@@ -290,7 +290,10 @@ def page(report):
     short = [f"- {r['name']}: {r['ratio']:.2f}x, the bar is {r['bar']}x." for r in report["rows"] if "error" not in r and r["bar"] and r["ratio"] < r["bar"]]
     short += [f"- {r['name']}: {r['ratio']:.2f}x, slower than its peer." for r in report["rows"] if "error" not in r and not r["bar"] and r["ratio"] < 1]
     short += [f"- {r['name']}: no figure: {r['error']}." for r in report["rows"] if "error" in r]
-    return "\n".join(lines + ["", "## What falls short", "", *(short or ["Nothing."])]) + "\n"
+    lines += ["", "## What falls short", "", *(short or ["Nothing."]), "", "## On a GPU", "",
+              "No figures: the CUDA kernels have only been compiled so far, and their arithmetic tested on the CPU. On a machine with a GPU "
+              "`scripts/gpu_check build DIR` and then `DIR/run` test and time them: see [maintaining](maintaining.md#on-a-machine-with-a-gpu)."]
+    return "\n".join(lines) + "\n"
 
 
 def main():

@@ -32,8 +32,8 @@ function(weft_cuda_options target)
   set_target_properties(
     ${target} PROPERTIES CUDA_ARCHITECTURES "${WEFT_CUDA_ARCHITECTURES}" CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON
                          CUDA_RUNTIME_LIBRARY Shared POSITION_INDEPENDENT_CODE ON CUDA_VISIBILITY_PRESET hidden)
-  target_compile_options(${target} PRIVATE -Xcompiler=-Wall,-Wextra)
+  target_compile_options(${target} PRIVATE -Xcompiler=-Wall,-Wextra -Xptxas=-warn-spills)
   if(WEFT_WERROR)
-    target_compile_options(${target} PRIVATE -Werror=all-warnings -Xcompiler=-Werror)
+    target_compile_options(${target} PRIVATE -Werror=all-warnings -Xcompiler=-Werror -Xptxas=-Werror)
   endif()
 endfunction()
