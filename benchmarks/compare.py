@@ -11,7 +11,7 @@ import numpy
 from safetensors.numpy import load_file
 
 sys.path.insert(0, str(Path(__file__).parent))
-from peers import FIRST_EMBEDDING
+from peers import COMPLETE, FIRST_EMBEDDING
 
 ROOT = Path(__file__).resolve().parent.parent
 CORES = sorted(os.sched_getaffinity(0))
@@ -57,6 +57,22 @@ def rows(inputs):
     ]
     if (inputs / "dinov2-small").exists():
         table.insert(4, encode("dinov2_s_64", dino, "pixels-64x126.safetensors", "bf16", "DINOv2-S/14, 64 images of 126", None, vit_flops(64, 126, 14)))
+    def clip_row(name, work, model, file, precision, size, bar, flops):
+        return dict(name=name, work=work, peer="open_clip", precision=precision, size=size, threads=2, bar=bar, flops=flops, reference=True,
+                    args=dict(model=str(inputs / model), inputs=str(inputs / file), precision=precision))
+
+    b_32 = lambda batch: batch * 2 * 49 * 3072 * 768 + transformer_flops(768, 12, [(batch, 50)])
+    lengths = [int(n) for n in load_file(inputs / "captions-16x77.safetensors")["ids"].argmax(1) + 1]
+    step_flops = 3 * 64 * 2 * 49 * 768 * 256 + 3 * transformer_flops(256, 6, [(64, 50)]) + 3 * transformer_flops(256, 4, [(64, 32)])
+    step = "112 px / 16, 256 wide, 6 + 4 layers; 64 pairs"
+    table += [
+        clip_row("clip_image_16", "encode_clip", "clip-b-32", "pixels-16x224.safetensors", "fp32", "CLIP ViT-B/32, 16 images of 224", 1.0, b_32(16)),
+        clip_row("clip_image_1", "encode_clip", "clip-b-32", "pixels-1x224.safetensors", "bf16", "CLIP ViT-B/32, 1 image of 224", 1.3, b_32(1)),
+        clip_row("clip_text_16", "encode_clip", "clip-b-32", "captions-16x77.safetensors", "fp32", "CLIP ViT-B/32, 16 captions in 77 tokens", None,
+                 transformer_flops(512, 12, [(1, n) for n in lengths])),
+        clip_row("clip_step_fp32", "train_clip", "clip-small", "clip-batch.safetensors", "fp32", step, 1.0, step_flops),
+        clip_row("clip_step_bf16", "train_clip", "clip-small", "clip-batch.safetensors", "bf16", step, 1.0, step_flops),
+    ]
     clip = Path(os.environ["WEFT_SHARED_DIR"]) / "data/tokenizers/clip"
     if clip.exists():
         captions = dict(texts=str(inputs / "captions.json"), batch_size=256, max_length=77)
@@ -67,8 +83,8 @@ def rows(inputs):
                           size="10,240 captions, batches of 256 x 77", threads=1, bar=30.0, tolerance=0,
                           args=dict(captions, tokenizer=str(clip / "bpe_simple_vocab_16e6.txt.gz"))))
     if not NATIVE_BF16:  # PyTorch emulates bf16 here, at a third of fp32's rate: its user would take fp32
-        table += [dict(row, name=row["name"] + "_fp32_peer", peer=encode_peer + ", fp32", peer_args=dict(row["args"], precision="fp32"))
-                  for row in table if row.get("work") == "encode" and row["precision"] == "bf16"]
+        table += [dict(row, name=row["name"] + "_fp32_peer", peer=row["peer"] + ", fp32", peer_args=dict(row["args"], precision="fp32"))
+                  for row in table if row["precision"] == "bf16" and row["work"] != "train_clip"]
     for kilobytes, count in ((1, 10_000), (10, 10_000), (100, 1_000)):
         table.append(dict(name=f"tar_{kilobytes}k", work="read_tar", peer="tarfile, streamed", precision="bytes", threads=1, bar=None,
                           size=f"{count:,} members of {kilobytes} kB", args=dict(path=str(inputs / f"members-{kilobytes}k.tar")), tolerance=0,
@@ -308,7 +324,7 @@ def main():
     os.environ.setdefault("WEFT_SHARED_DIR", str(ROOT.parent / "shared"))
     os.environ.setdefault("WEFT_MODELS_DIR", str(ROOT / "build/models"))
     inputs = ROOT / "build/benchmarks"
-    if not (inputs / "complete").exists():
+    if not (inputs / COMPLETE).exists():
         print("benchmark: preparing inputs in build/benchmarks", file=sys.stderr)
         subprocess.run([sys.executable, Path(__file__).parent / "peers.py", "--prepare", inputs], check=True)
 

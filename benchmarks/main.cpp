@@ -25,6 +25,8 @@ const Registry<std::function<Work(const Json&)>>& works() {
     Registry<std::function<Work(const Json&)>> r("benchmark");
     r.add("jpeg_to_tensor", jpeg_to_tensor);
     r.add("encode", encode);
+    r.add("encode_clip", encode_clip);
+    r.add("train_clip", train_clip);
     r.add("tokenize", tokenize);
     r.add("tokenize_open_clip", tokenize);
     r.add("read_safetensors", read_safetensors);

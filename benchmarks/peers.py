@@ -9,6 +9,8 @@ Real photos, captions and weights are used where WEFT_SHARED_DIR and WEFT_MODELS
 import io, json, os, sys, tarfile, time
 from pathlib import Path
 
+COMPLETE = "complete-2"  # the mark of inputs that prepare() made; changes with them
+
 # --- works: args -> a function without arguments that does the timed part and returns tensors by name
 
 
@@ -49,6 +51,66 @@ def encode(args):
                 return {"output.0": model(pixel_values=tensors["pixels"]).last_hidden_state}
             return {f"output.{i}": mean(model(input_ids=ids, attention_mask=mask).last_hidden_state, mask)
                     for i, (ids, mask) in enumerate(batches)}
+    return work
+
+
+def open_clip_model(args):
+    """The folder's model and its batch, in the precision of args; autocast, where bf16 is asked for."""
+    import torch, open_clip
+    from safetensors.torch import load_file
+    folder, precision = Path(args["model"]), args["precision"]
+    model = open_clip.CLIP(**json.loads((folder / "open_clip_config.json").read_text())["model_cfg"], output_dict=True)
+    model.load_state_dict(load_file(folder / "open_clip_model.safetensors"))
+    batch = load_file(args["inputs"])
+    if precision == "fp64":
+        model, batch = model.double(), {name: value.double() if value.is_floating_point() else value for name, value in batch.items()}
+    return model, batch, lambda: torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+
+
+def encode_clip(args):
+    import torch
+    model, batch, autocast = open_clip_model(args)
+    model.eval()
+
+    def work():
+        with torch.inference_mode(), autocast():
+            if "ids" in batch:
+                return {"text": model.encode_text(batch["ids"], normalize=True)}
+            return {"image": model.encode_image(batch["pixels"], normalize=True)}
+    return work
+
+
+def train_clip(args):
+    """A step of open_clip_train/train.py."""
+    import math, torch
+    from open_clip.loss import ClipLoss
+    model, batch, autocast = open_clip_model(args)
+    exclude = lambda n, p: p.ndim < 2 or "bn" in n or "ln" in n or "bias" in n or "logit_scale" in n
+    named, criterion = list(model.named_parameters()), ClipLoss()
+    optimizer = torch.optim.AdamW([{"params": [p for n, p in named if exclude(n, p)], "weight_decay": 0.0},
+                                   {"params": [p for n, p in named if not exclude(n, p)], "weight_decay": 0.2}],
+                                  lr=5e-4, betas=(0.9, 0.98), eps=1e-6)
+    model.train()
+
+    def step():
+        optimizer.zero_grad()
+        with autocast():
+            loss = criterion(**model(batch["pixels"], batch["ids"]), output_dict=True)["contrastive_loss"]
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(0, math.log(100))
+        return loss.detach()
+
+    checked = False
+
+    def work():
+        nonlocal checked
+        if checked:
+            step()
+            return {}
+        checked = True
+        return {"losses": torch.stack([step() for _ in range(4)])}
     return work
 
 
@@ -250,6 +312,23 @@ def text_model(folder, captions):
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "pad_token": "[PAD]"}')
 
 
+def clip_models(folder, captions):
+    """open_clip's ViT-B/32 and a small CLIP with fresh weights, and batches for both."""
+    import open_clip, torch
+    from safetensors.torch import save_file
+    small = dict(embed_dim=256, vision_cfg=dict(image_size=112, patch_size=16, layers=6, width=256),
+                 text_cfg=dict(context_length=32, vocab_size=49408, width=256, heads=4, layers=4))
+    for name, config in (("clip-b-32", open_clip.get_model_config("ViT-B-32")), ("clip-small", small)):
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+        state = open_clip.CLIP(**config).state_dict()
+        save_file({key: value.contiguous() for key, value in state.items()}, folder / name / "open_clip_model.safetensors")
+    save_file({"pixels": torch.randn(16, 3, 224, 224)}, folder / "pixels-16x224.safetensors")
+    save_file({"ids": open_clip.tokenize(captions[:16])}, folder / "captions-16x77.safetensors")
+    save_file({"pixels": torch.randn(64, 3, 112, 112), "ids": open_clip.tokenize(captions[:64], context_length=32)},
+              folder / "clip-batch.safetensors")
+
+
 def prepare(folder):
     import numpy
     import torch
@@ -294,7 +373,8 @@ def prepare(folder):
     for rows in (1024, 4096):
         image, text = (torch.nn.functional.normalize(torch.randn(rows, 512), dim=1) for _ in range(2))
         save_file({"image": image, "text": text, "scale": torch.tensor(14.3)}, folder / f"pairs-{rows}.safetensors")
-    (folder / "complete").touch()
+    clip_models(folder, captions)
+    (folder / COMPLETE).touch()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ using Work = std::function<Outputs()>;
 
 Work jpeg_to_tensor(const Json& args);  ///< {"images": tar, "size": S}: pixels [B, 3, S, S]
 Work encode(const Json& args);          ///< {"model", "inputs", "precision"}: tokens or pooled
+Work encode_clip(const Json& args);     ///< {"model", "inputs", "precision"}: image or text [B, E]
+Work train_clip(const Json& args);  ///< the same, with both inputs: losses [4] of the first steps
 /// {"tokenizer", "texts", "batch_size", "max_length", "threads"}, the last two optional: ids [N]
 Work tokenize(const Json& args);
 Work read_safetensors(const Json& args);  ///< {"path", "touch"}: count [] or sums [tensors]
