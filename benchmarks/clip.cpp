@@ -12,23 +12,23 @@
 #include "works.hpp"
 
 namespace weft::benchmarks {
+
 Work encode_clip(const Json& args) {
-  const auto model = checkpoint::load_dual_encoder(args.at("model").as_string()).model;
+  auto model = checkpoint::load_dual_encoder(args.at("model").as_string()).model;
   model->eval();
   const auto inputs = read_tensors(args.at("inputs").as_string());
   const auto precision = from_json<nn::Precision>(args.at("precision"));
-  return [=] {
+  return [=]() mutable {
     const c10::InferenceMode inference;
     const nn::PrecisionGuard autocast(at::kCPU, precision);
-    auto run = model;
     return inputs.count("ids")
-               ? Outputs{{"text", run->encode_text({.data = inputs.at("ids")})}}
-               : Outputs{{"image", run->encode_image({.data = inputs.at("pixels")})}};
+               ? Outputs{{"text", model->encode_text({.data = inputs.at("ids")})}}
+               : Outputs{{"image", model->encode_image({.data = inputs.at("pixels")})}};
   };
 }
 
 Work train_clip(const Json& args) {
-  const auto model = checkpoint::load_dual_encoder(args.at("model").as_string()).model;
+  auto model = checkpoint::load_dual_encoder(args.at("model").as_string()).model;
   model->train();
   const auto batch = read_tensors(args.at("inputs").as_string());
   const auto precision = from_json<nn::Precision>(args.at("precision"));
@@ -36,22 +36,21 @@ Work train_clip(const Json& args) {
       train::trainable_parameters(*model),
       train::AdamWOptions{.beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6, .weight_decay = 0.2},
       train::open_clip_rule);
-  const auto step = [=] {
-    auto run = model;
+  auto step = [=]() mutable {
     Tensor loss;
     {
       const nn::PrecisionGuard autocast(at::kCPU, precision);
-      loss = run->loss(run->encode_image({.data = batch.at("pixels")}),
-                       run->encode_text({.data = batch.at("ids")}));
+      loss = model->loss(model->encode_image({.data = batch.at("pixels")}),
+                         model->encode_text({.data = batch.at("ids")}));
     }
     optimizer->zero_grad();
     loss.backward();
     optimizer->step(5e-4);
-    run->clamp_scale_();
+    model->clamp_scale_();
     return loss.detach();
   };
   const auto checked = std::make_shared<bool>(false);
-  return [=] {
+  return [=]() mutable {
     if (std::exchange(*checked, true)) {
       step();
       return Outputs{};

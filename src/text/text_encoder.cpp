@@ -106,9 +106,25 @@ EncoderOutput TextEncoderImpl::encode_embedded(const torch::Tensor& x, const tor
 EncoderOutput TextEncoderImpl::encode(const EncoderInput& input,
                                       const EncodeOptions& encode_options) {
   TORCH_CHECK_VALUE(input.data.defined(), "TextEncoder: input.data (ids) is missing");
-  const auto mask =
-      options.pooling == nn::Pooling::eot ? mask_to_eot(input.data, input.mask) : input.mask;
-  return encode_embedded(embed(input.data), mask, encode_options);
+  const auto& ids = input.data;
+  if (options.pooling != nn::Pooling::eot)
+    return encode_embedded(embed(ids), input.mask, encode_options);
+  const auto mask = mask_to_eot(ids, input.mask);
+  // The tower is causal: columns behind every text's end reach nothing. Asking a GPU would wait.
+  const auto N = ids.size(1);
+  const auto used = ids.device().is_cpu() && ids.numel() > 0
+                        ? mask.any(0).nonzero().max().item<int64_t>() + 1
+                        : N;
+  if (used == N) return encode_embedded(embed(ids), mask, encode_options);
+  auto out =
+      encode_embedded(embed(ids.narrow(1, 0, used)), mask.narrow(1, 0, used), encode_options);
+  const auto widen = [&](const torch::Tensor& x) {
+    return at::constant_pad_nd(x, {0, 0, 0, N - used});
+  };
+  if (out.tokens.defined()) out.tokens = widen(out.tokens);
+  for (auto& hidden : out.hidden) hidden = widen(hidden);
+  out.mask = mask;
+  return out;
 }
 
 }  // namespace weft::text

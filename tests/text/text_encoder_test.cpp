@@ -164,6 +164,15 @@ TEST(TextEncoder, PoolsTheEndOfTextTokenAndLeavesOutWhatFollows) {
   EXPECT_TRUE(out.pooled[1].equal(out.tokens[1][4]));
   const auto cut = m->encode({.data = ids.narrow(0, 0, 1).narrow(1, 0, 3)});
   EXPECT_LT(relative_error(out.pooled[0], cut.pooled[0]), 1e-6);
+  // Columns behind every text are not computed, and the shapes stay.
+  const auto padded =
+      m->encode({.data = torch::constant_pad_nd(ids, {0, 3})}, {.hidden_layers = {0, -1}});
+  EXPECT_LT(relative_error(padded.pooled, out.pooled), 1e-6);
+  EXPECT_TRUE(padded.mask.equal(torch::constant_pad_nd(out.mask, {0, 3})));
+  EXPECT_EQ(padded.tokens.sizes(), (std::vector<int64_t>{2, 8, o.hidden_size}));
+  EXPECT_EQ(padded.tokens.narrow(1, 5, 3).abs().max().item<double>(), 0);
+  for (const auto& hidden : padded.hidden) EXPECT_EQ(hidden.sizes(), padded.tokens.sizes());
+  EXPECT_LT(relative_error(padded.tokens.narrow(1, 0, 5), out.tokens), 1e-6);
   EXPECT_THAT(
       [&] {
         m->encode({.data = torch::tensor({{3, 4, 5}})});

@@ -10,6 +10,8 @@
 
 #include <weft/core/options.hpp>
 #include <weft/losses/contrastive.hpp>
+#include <weft/nn/autocast.hpp>
+#include <weft/nn/inference.hpp>
 #include <weft/nn/init.hpp>
 #include <weft/nn/pooling.hpp>
 #include <weft/nn/sockets.hpp>
@@ -122,12 +124,8 @@ class WEFT_API DualEncoderImpl : public torch::nn::Module {
   }
 
   /// features [B, F] -> unit rows [B, E].
-  Tensor project_image(const Tensor& features) {
-    return unit(image_projection ? image_projection(features) : features);
-  }
-  Tensor project_text(const Tensor& features) {
-    return unit(text_projection ? text_projection(features) : features);
-  }
+  Tensor project_image(const Tensor& features) { return unit(project(image_projection, features)); }
+  Tensor project_text(const Tensor& features) { return unit(project(text_projection, features)); }
 
   /// options.loss [] of unit rows [B, E] at the learned scale (and bias).
   Tensor loss(const Tensor& image_rows, const Tensor& text_rows) {
@@ -157,6 +155,14 @@ class WEFT_API DualEncoderImpl : public torch::nn::Module {
   Tensor logit_bias;   // []; undefined without the sigmoid loss
 
  private:
+  Tensor project(torch::nn::Linear& layer, const Tensor& features) const {
+    if (!layer) return features;
+    if (!nn::inference_applies(features, is_training()) || nn::inference_type() != torch::kFloat32)
+      return layer(features);
+    // As the towers' fast path: no emulated bf16.
+    const nn::AutocastGuard off(torch::kCPU, torch::kBFloat16, false);
+    return layer(features.to(torch::kFloat32));
+  }
   static Tensor unit(const Tensor& rows) {
     const auto x = rows.to(torch::promoteTypes(rows.scalar_type(), torch::kFloat32));
     return x / x.norm(2, {-1}, /*keepdim=*/true).clamp_min(1e-12);
