@@ -79,6 +79,12 @@ def rows(inputs):
         for threads, name in ((1, "clip_bpe"), (2, "clip_bpe_2")):
             table.append(dict(name=name, work="tokenize", peer="tokenizers", precision="ids", size="10,240 captions, batches of 256 x 77", threads=threads,
                               bar=10.0, args=dict(captions, tokenizer=str(clip / "tokenizer.json"), threads=threads), tolerance=0))
+        for threads, workers in ((1, 0), (2, 2)):
+            shards = str(Path(os.environ["WEFT_SHARED_DIR"]) / "data/flickr8k-128/train-00000{0,1}.tar")
+            table.append(dict(name=f"data_path_{threads}", work="data_path", peer=f"webdataset, {workers} workers, open_clip's transform and tokenizer",
+                              precision="fp32", size="2,000 pairs of two shards to 224, batches of 64", threads=threads, bar=1.5, tolerance=1e-5,
+                              args=dict(shards=shards, tokenizer=str(clip / "bpe_simple_vocab_16e6.txt.gz"), batch_size=64, size=224,
+                                        workers=workers, peer_workers=workers)))
         table.append(dict(name="clip_bpe_open_clip", work="tokenize_open_clip", peer="open_clip", precision="ids",
                           size="10,240 captions, batches of 256 x 77", threads=1, bar=30.0, tolerance=0,
                           args=dict(captions, tokenizer=str(clip / "bpe_simple_vocab_16e6.txt.gz"))))

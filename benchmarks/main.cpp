@@ -23,6 +23,7 @@ namespace weft::benchmarks {
 const Registry<std::function<Work(const Json&)>>& works() {
   static const auto registry = [] {
     Registry<std::function<Work(const Json&)>> r("benchmark");
+    r.add("data_path", data_path);
     r.add("jpeg_to_tensor", jpeg_to_tensor);
     r.add("encode", encode);
     r.add("encode_clip", encode_clip);

@@ -14,6 +14,31 @@ COMPLETE = "complete-2"  # the mark of inputs that prepare() made; changes with 
 # --- works: args -> a function without arguments that does the timed part and returns tensors by name
 
 
+def data_path(args):
+    """open_clip's pipeline: its transform and tokenizer behind webdataset."""
+    import torch
+    import webdataset
+    from open_clip.tokenizer import SimpleTokenizer
+    from open_clip.transform import image_transform
+    transform, tokenizer = image_transform(args["size"], is_train=False), SimpleTokenizer(args["tokenizer"])
+    pipeline = webdataset.DataPipeline(
+        webdataset.SimpleShardList(args["shards"]), webdataset.split_by_worker, webdataset.tarfile_to_samples(), webdataset.decode("pilrgb"),
+        webdataset.rename(image="jpg", text="json", key="__key__"),
+        webdataset.map_dict(image=transform, text=lambda text: tokenizer(text["captions"][0])[0]),
+        webdataset.to_tuple("image", "text", "key"), webdataset.batched(args["batch_size"], partial=True))
+    middle = slice(args["size"] // 2, args["size"] // 2 + 2)
+
+    def work():
+        keys, centres, ids = [], [], []
+        for images, tokens, names in webdataset.WebLoader(pipeline, batch_size=None, num_workers=args["peer_workers"]):
+            keys += names
+            centres.append(images[:, :, middle, middle].clone())
+            ids.append(tokens)
+        order = torch.tensor(sorted(range(len(keys)), key=keys.__getitem__))
+        return {"centres": torch.cat(centres)[order], "ids": torch.cat(ids)[order]}
+    return work
+
+
 def jpeg_to_tensor(args):
     import torch
     from PIL import Image

@@ -16,6 +16,9 @@ using Outputs = std::map<std::string, at::Tensor>;
 /// The timed part of a row. What it needs was read when it was made.
 using Work = std::function<Outputs()>;
 
+/// {"shards", "tokenizer", "batch_size", "size", "workers"}: the middle of each image and its ids,
+/// by key
+Work data_path(const Json& args);
 Work jpeg_to_tensor(const Json& args);  ///< {"images": tar, "size": S}: pixels [B, 3, S, S]
 Work encode(const Json& args);          ///< {"model", "inputs", "precision"}: tokens or pooled
 Work encode_clip(const Json& args);     ///< {"model", "inputs", "precision"}: image or text [B, E]
