@@ -1,4 +1,8 @@
 weft_find_torch(${WEFT_CUDA})
+if(PROJECT_IS_TOP_LEVEL AND TARGET torch_cpu)
+  # CMake leaves folders inside the project out of installed run paths; scripts/setup puts libtorch there.
+  list(APPEND CMAKE_INSTALL_RPATH "${_weft_torch_root}/lib")
+endif()
 
 find_package(fmt REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)

@@ -69,8 +69,10 @@ function(_weft_torch_light root cuda)
   add_library(torch INTERFACE IMPORTED GLOBAL)
   target_link_libraries(torch INTERFACE torch_cpu c10)
   if(cuda)
-    # Loading libtorch_cuda.so is what registers CUDA; no symbol of it may be in use.
-    target_link_libraries(torch INTERFACE "-Wl,--push-state,--no-as-needed,${root}/lib/libtorch_cuda.so,--pop-state" c10_cuda)
+    # Loading libtorch_cuda.so is what registers CUDA; no symbol of it may be in use. Both by name in every program: the
+    # libraries that need them find what the program has loaded, wherever that libtorch lies.
+    target_link_libraries(
+      torch INTERFACE "-Wl,--push-state,--no-as-needed,${root}/lib/libtorch_cuda.so,${root}/lib/libc10_cuda.so,--pop-state" c10_cuda)
     foreach(folder IN LISTS _folders)
       target_link_options(torch INTERFACE "LINKER:-rpath-link,${folder}")
     endforeach()
