@@ -1,6 +1,7 @@
 #pragma once
 
 /// Every public header. Programs that care for compile time include what they use.
+#include <weft/checkpoint/classifier_folder.hpp>
 #include <weft/checkpoint/dual_encoder_folder.hpp>
 #include <weft/checkpoint/dual_families.hpp>
 #include <weft/checkpoint/encoder_folder.hpp>
@@ -19,9 +20,11 @@
 #include <weft/data/bad_data.hpp>
 #include <weft/data/captions.hpp>
 #include <weft/data/image_text.hpp>
+#include <weft/data/labels.hpp>
 #include <weft/data/sample.hpp>
 #include <weft/data/stream.hpp>
 #include <weft/eval/classification.hpp>
+#include <weft/eval/classify.hpp>
 #include <weft/eval/clip_report.hpp>
 #include <weft/eval/embedder.hpp>
 #include <weft/eval/features.hpp>
@@ -41,6 +44,7 @@
 #include <weft/io/tar.hpp>
 #include <weft/losses/contrastive.hpp>
 #include <weft/models/dual_encoder.hpp>
+#include <weft/models/image_classifier.hpp>
 #include <weft/nn/activations.hpp>
 #include <weft/nn/attention.hpp>
 #include <weft/nn/attention_pool.hpp>
@@ -78,6 +82,7 @@
 #include <weft/text/token_batch.hpp>
 #include <weft/tokenizers/bpe_trainer.hpp>
 #include <weft/tokenizers/tokenizer.hpp>
+#include <weft/train/classification.hpp>
 #include <weft/train/contrastive.hpp>
 #include <weft/train/ema.hpp>
 #include <weft/train/optimizer.hpp>

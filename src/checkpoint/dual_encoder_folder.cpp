@@ -5,6 +5,7 @@
 #include <weft/io/folder.hpp>
 #include <weft/nn/init.hpp>
 
+#include "checkpoint/own_folder.hpp"
 #include "core/fail.hpp"
 
 namespace weft::checkpoint {
@@ -16,11 +17,7 @@ constexpr std::string_view kModelType = "weft_dual_encoder";
 
 // What stands beside the towers.
 std::vector<NamedTensor> heads(const models::DualEncoderImpl& model) {
-  std::vector<NamedTensor> out;
-  for (auto& tensor : named_tensors(model))
-    if (!tensor.name.starts_with("image.") && !tensor.name.starts_with("text."))
-      out.push_back(std::move(tensor));
-  return out;
+  return beside(model, {"image.", "text."});
 }
 
 /// The layout of the dual encoder that a folder holds, "" where it holds none.
@@ -29,19 +26,11 @@ std::string type_of(const fs::path& folder) {
     const auto& file = dual_families().at(name).config_file;
     if (file != "config.json" && fs::is_regular_file(folder / file)) return name;
   }
-  const auto file = folder / "config.json";
-  if (!fs::is_regular_file(file)) return "";
-  const auto type = Json::read(file).get("model_type", "");
-  if (!type.is_string()) return "";
-  const auto name = type.as_string();
+  const auto name = family_of(folder);
   return name == kModelType || dual_families().contains(name) ? name : "";
 }
 
-KeyMap heads_map() {
-  KeyMap map;
-  map.rename("{name...}", "{name...}");
-  return map;
-}
+bool holds_one(const fs::path& folder) { return !type_of(folder).empty(); }
 
 DualEncoderFolder load_own(const fs::path& folder) {
   const auto config = Json::read(folder / "config.json");
@@ -51,7 +40,7 @@ DualEncoderFolder load_own(const fs::path& folder) {
   const auto options = from_json<models::DualEncoderOptions>(Json(config).erase("model_type"),
                                                              (folder / "config.json").string());
   out.model = models::DualEncoder(out.image.encoder, out.text.encoder, options);
-  heads_map().load(io::Safetensors::open(folder / "model.safetensors"), heads(*out.model));
+  read_beside(folder, heads(*out.model));
   out.transform = read_preprocessor(folder / "image");
   out.tokenizer = tokenizers::load_tokenizer(folder);
   return out;
@@ -112,10 +101,7 @@ void write_own(const DualEncoderFolder& folder, const EncoderFolder& image,
                const fs::path& target) {
   save_encoder(image, target / "image");
   save_encoder(folder.text, target / "text");
-  TensorMap tensors;
-  for (const auto& [name, tensor] : heads_map().save(heads(*folder.model)))
-    tensors.emplace(name, tensor);
-  write_tensors(target / "model.safetensors", tensors, {{"format", "pt"}});
+  write_beside(target, heads(*folder.model));
   to_json(folder.model->options).set("model_type", kModelType).write(target / "config.json");
 }
 
@@ -148,8 +134,7 @@ void write_family(const DualEncoderFolder& folder, const EncoderFolder& image,
 }  // namespace
 
 DualEncoderFolder load_dual_encoder(const fs::path& path) {
-  const auto folder =
-      type_of(path).empty() && !type_of(path / "model").empty() ? path / "model" : path;
+  const auto folder = model_folder(path, holds_one);
   const auto type = type_of(folder);
   if (type.empty()) {
     const auto config_file = folder / "config.json";
@@ -199,9 +184,7 @@ void save_dual_encoder(const DualEncoderFolder& folder, const fs::path& path,
     fail("{}: the folder's towers are not those of the model", path.string());
   io::FolderWriter writer(path);
   const auto& target = writer.folder();
-  auto image = folder.image;
-  image.preprocessor = preprocessor_config(
-      folder.transform, image.preprocessor.is_null() ? Json::object() : image.preprocessor);
+  const auto image = with_transform(folder.image, folder.transform);
   if (layout.empty())
     write_own(folder, image, target);
   else
@@ -229,7 +212,7 @@ void fail_without_tokenizer(const std::string& folder) {
 }
 
 bool is_dual_encoder(const fs::path& folder) {
-  return !type_of(folder).empty() || !type_of(folder / "model").empty();
+  return holds_one(folder) || holds_one(folder / "model");
 }
 
 }  // namespace weft::checkpoint

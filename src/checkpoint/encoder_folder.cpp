@@ -9,6 +9,7 @@
 #include <weft/text/presets.hpp>
 #include <weft/vision/presets.hpp>
 
+#include "checkpoint/own_folder.hpp"
 #include "core/fail.hpp"
 
 namespace weft::checkpoint {
@@ -57,9 +58,11 @@ void write_encoder(const EncoderFolder& folder, const fs::path& path) {
 EncoderFolder fresh_tower(const TowerConfig& tower, const Json& overrides) {
   EncoderFolder out{.family = tower.family, .config = tower.config};
   for (const auto& key : overrides.keys()) {
-    if (tower.family == "timm_vit" && key == "image_size") {  // a model argument there
+    const bool timm = tower.family == "timm_vit";
+    if (timm && (key == "image_size" || key == "patch_size")) {  // a model argument there
       auto args = out.config.get("model_args", Json::object());
-      out.config.set("model_args", args.set("img_size", overrides.at(key)));
+      args.set(key == "image_size" ? "img_size" : "patch_size", overrides.at(key));
+      out.config.set("model_args", args);
     } else {
       out.config.set(key, overrides.at(key));
     }
@@ -102,6 +105,11 @@ Json default_preprocessor(const Encoder& encoder) {
   return preprocessor_config({.size = o.image_size, .mean = o.pixel_mean, .std = o.pixel_std});
 }
 
+vision::ImageTransformOptions image_transform(const EncoderFolder& folder) {
+  if (!folder.preprocessor.is_null()) return image_transform(folder.preprocessor);
+  return {.size = folder.encoder->info().image_size};
+}
+
 std::vector<NamedTensor> named_tensors(const torch::nn::Module& module) {
   std::vector<NamedTensor> out;
   for (const auto& item : module.named_parameters()) out.push_back({item.key(), item.value()});
@@ -116,10 +124,9 @@ EncoderFolder load_encoder(const fs::path& folder, at::ScalarType dtype) {
          folder.string(), fs::exists(folder) ? "a file" : "nothing");
   EncoderFolder out;
   out.config = Json::read(config_file);
-  const bool timm = !out.config.contains("model_type") && out.config.contains("architecture");
-  if (!timm && !out.config.contains("model_type"))
+  out.family = family_of(out.config);
+  if (out.family.empty())
     fail("{}: the field 'model_type', which names the family, is missing", config_file.string());
-  out.family = timm ? "timm_vit" : out.config.at("model_type").as_string();
   if (!families().contains(out.family))
     fail("{}: {}", config_file.string(),
          detail::unknown_name("model_type", out.family, families().names()));

@@ -36,13 +36,12 @@ Embedder::Embedder(const std::filesystem::path& folder, const EmbedderOptions& o
     };
     tokenizer_ = clip.tokenizer;
     transform_ = clip.transform;
+  } else if (checkpoint::is_image_classifier(folder)) {
+    take(image_tower(checkpoint::load_image_classifier(folder), options.pool));
   } else {
     auto loaded = checkpoint::load_encoder(folder);
     if (checkpoint::families().at(loaded.family).role == checkpoint::Role::image) {
-      auto tower = image_tower(loaded, options.pool);
-      image_ = tower.encoder;
-      encode_image_ = unit_rows(std::move(tower.encode));
-      transform_ = tower.transform;
+      take(image_tower(loaded, options.pool));
     } else {
       text_ = loaded.encoder;
       const auto pooling = options.pool.value_or(nn::Pooling::mean);
@@ -54,6 +53,12 @@ Embedder::Embedder(const std::filesystem::path& folder, const EmbedderOptions& o
     }
   }
   if (!options.tokenizer.empty()) tokenizer_ = tokenizers::load_tokenizer(options.tokenizer);
+}
+
+void Embedder::take(ImageTower tower) {
+  image_ = tower.encoder;
+  encode_image_ = unit_rows(std::move(tower.encode));
+  transform_ = tower.transform;
 }
 
 at::Tensor Embedder::images(const std::vector<io::Image>& images) {

@@ -12,22 +12,10 @@
 #include <weft/text/token_batch.hpp>
 
 #include "eval/chunks.hpp"
+#include "eval/eval_mode.hpp"
 
 namespace weft::eval {
 namespace {
-
-/// Evaluation mode while it lives.
-class EvalMode {
- public:
-  explicit EvalMode(torch::nn::Module& module) : module_(module), training_(module.is_training()) {
-    module_.eval();
-  }
-  ~EvalMode() { module_.train(training_); }
-
- private:
-  torch::nn::Module& module_;
-  bool training_;
-};
 
 torch::Device device_of(const torch::nn::Module& module) {
   const auto parameters = module.parameters();

@@ -1,8 +1,10 @@
+#include <limits>
+
 #include <ATen/ops/cat.h>
 #include <torch/types.h>
 
 #include <weft/checkpoint/families.hpp>
-#include <weft/checkpoint/preprocessor.hpp>
+#include <weft/data/labels.hpp>
 #include <weft/eval/labelled.hpp>
 
 #include "core/fail.hpp"
@@ -18,9 +20,14 @@ ImageTower image_tower(const checkpoint::EncoderFolder& loaded, std::optional<nn
   out.encode = [encoder = loaded.encoder, pooling](const EncoderInput& input) {
     return nn::pool(encoder->encode(input), pooling);
   };
-  out.transform.size = loaded.encoder->info().image_size;
-  if (!loaded.preprocessor.is_null())
-    out.transform = checkpoint::image_transform(loaded.preprocessor);
+  out.transform = checkpoint::image_transform(loaded);
+  return out;
+}
+
+ImageTower image_tower(const checkpoint::ImageClassifierFolder& loaded,
+                       std::optional<nn::Pooling> pool) {
+  auto out = image_tower(loaded.image, pool.value_or(loaded.model->options.pool));
+  out.transform = loaded.transform;
   return out;
 }
 
@@ -40,6 +47,8 @@ ImageTower load_image_tower(const std::filesystem::path& folder, const ImageTowe
     if (options.projected)
       fail("{}: a single encoder has no projection into a shared space; leave --projected out",
            origin);
+    if (checkpoint::is_image_classifier(folder))
+      return image_tower(checkpoint::load_image_classifier(folder), options.pool);
     const auto loaded = checkpoint::load_encoder(folder);
     if (checkpoint::families().at(loaded.family).role != checkpoint::Role::image)
       fail("{}: expected an image encoder or a dual encoder, found the text encoder '{}'", origin,
@@ -60,15 +69,8 @@ LabelledFeatures labelled_features(const ImageTower& tower, data::ImageTextLoade
   for_each_chunk(
       loader, options, stages,
       [&](data::ImageTextBatch& batch) {
-        TORCH_CHECK_VALUE(batch.labels.defined(),
-                          "labelled_features: the loader must have needs_label on");
-        const auto* label = batch.labels.const_data_ptr<int64_t>();
-        for (size_t i = 0; i < batch.keys.size(); ++i) {
-          if (classes > 0 && label[i] >= classes)
-            fail("sample '{}': label {} has no class: there are {}, from 0", batch.keys[i],
-                 label[i], classes);
-          out.keys.push_back(std::move(batch.keys[i]));
-        }
+        data::check_labels(batch, classes > 0 ? classes : std::numeric_limits<int64_t>::max());
+        for (auto& key : batch.keys) out.keys.push_back(std::move(key));
         labels.push_back(batch.labels);
       },
       [&](const at::Tensor& pixels, const FeatureOptions& shifted) {

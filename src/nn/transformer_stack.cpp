@@ -63,15 +63,35 @@ TransformerStackImpl::Output TransformerStackImpl::forward(torch::Tensor x,
   return out;
 }
 
-int64_t checkpoint_activations(torch::nn::Module& module, bool on) {
+namespace {
+
+template <class Use>
+int64_t for_each_stack(torch::nn::Module& module, Use&& use) {
   int64_t stacks = 0;
   module.apply([&](torch::nn::Module& part) {
     if (auto* stack = part.as<TransformerStackImpl>()) {
-      stack->checkpoint_activations = on;
+      use(*stack);
       ++stacks;
     }
   });
   return stacks;
+}
+
+}  // namespace
+
+int64_t checkpoint_activations(torch::nn::Module& module, bool on) {
+  return for_each_stack(module,
+                        [&](TransformerStackImpl& stack) { stack.checkpoint_activations = on; });
+}
+
+int64_t set_drop_path(torch::nn::Module& module, double rate) {
+  TORCH_CHECK_VALUE(rate >= 0 && rate < 1, "set_drop_path: the rate must be in [0, 1), got ", rate);
+  return for_each_stack(module, [&](TransformerStackImpl& stack) {
+    const auto last = std::max<size_t>(stack.blocks.size(), 2) - 1;
+    for (size_t i = 0; i < stack.blocks.size(); ++i)
+      stack.blocks[i]->options.drop_path =
+          rate * static_cast<double>(i) / static_cast<double>(last);
+  });
 }
 
 }  // namespace weft::nn

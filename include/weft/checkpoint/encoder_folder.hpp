@@ -9,6 +9,7 @@
 #include <weft/checkpoint/families.hpp>
 #include <weft/core/json.hpp>
 #include <weft/nn/sockets.hpp>
+#include <weft/vision/image_batch.hpp>
 
 namespace weft::checkpoint {
 
@@ -53,6 +54,10 @@ WEFT_API Json default_preprocessor(const Encoder& encoder);
 /// stands in errors.
 WEFT_API void take_pixel_statistics(Encoder& encoder, const Json& preprocessor,
                                     const std::filesystem::path& file);
+
+/// How an image encoder's inputs are made: the transform of its preprocessor, or where it has none,
+/// of its image size.
+WEFT_API vision::ImageTransformOptions image_transform(const EncoderFolder& folder);
 
 /// A module's parameters and persistent buffers, in its own order.
 WEFT_API std::vector<NamedTensor> named_tensors(const torch::nn::Module& module);

@@ -12,6 +12,7 @@
 #include <weft/checkpoint/dual_encoder_folder.hpp>
 #include <weft/core/export.hpp>
 #include <weft/eval/features.hpp>
+#include <weft/eval/labelled.hpp>
 #include <weft/io/image.hpp>
 #include <weft/nn/pooling.hpp>
 
@@ -24,8 +25,8 @@ struct EmbedderOptions {
   FeatureOptions features = {};
 };
 
-/// Images and texts as unit vectors, with whatever a folder holds: a dual encoder, or one encoder
-/// in Hugging Face's layout.
+/// Images and texts as unit vectors, with whatever a folder holds: a dual encoder, an image
+/// classifier (what its head reads), or one encoder in Hugging Face's layout.
 class WEFT_API Embedder {
  public:
   explicit Embedder(const std::filesystem::path& folder, const EmbedderOptions& options = {});
@@ -36,6 +37,8 @@ class WEFT_API Embedder {
   at::Tensor texts(const std::vector<std::string>& texts);
 
  private:
+  void take(ImageTower tower);
+
   std::string origin_;
   EmbedderOptions options_;
   std::shared_ptr<Encoder> image_, text_;

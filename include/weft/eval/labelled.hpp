@@ -9,6 +9,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <weft/checkpoint/classifier_folder.hpp>
 #include <weft/checkpoint/dual_encoder_folder.hpp>
 #include <weft/checkpoint/encoder_folder.hpp>
 #include <weft/core/export.hpp>
@@ -33,15 +34,20 @@ struct ImageTower {
 WEFT_API ImageTower image_tower(const checkpoint::EncoderFolder& loaded,
                                 std::optional<nn::Pooling> pool = {});
 
+/// Of an image classifier: what its head reads, or pooled as asked.
+WEFT_API ImageTower image_tower(const checkpoint::ImageClassifierFolder& loaded,
+                                std::optional<nn::Pooling> pool = {});
+
 /// Of a dual encoder: what its projection reads, which is what CLIP's authors probe (Radford et
 /// al., 2021, appendix A.3), or where `projected` its unit rows in the shared space.
 WEFT_API ImageTower image_tower(const checkpoint::DualEncoderFolder& loaded, bool projected);
 
 struct ImageTowerOptions {
-  std::optional<nn::Pooling> pool = {};  ///< of a single encoder
+  std::optional<nn::Pooling> pool = {};  ///< of a single encoder or a classifier
   bool projected = false;                ///< of a dual encoder
 };
-/// Of a folder with a dual encoder, or with one image encoder in Hugging Face's layout. Error where
+/// Of a folder (or run folder) with a dual encoder or an image classifier, or of a folder with one
+/// image encoder in Hugging Face's or timm's layout. Error where
 /// it holds no image encoder, or an option does not apply to what it holds.
 WEFT_API ImageTower load_image_tower(const std::filesystem::path& folder,
                                      const ImageTowerOptions& options = {});

@@ -52,4 +52,9 @@ WEFT_MODULE(TransformerStack);
 /// Sets checkpoint_activations of every stack in `module`; returns how many there are.
 WEFT_API int64_t checkpoint_activations(torch::nn::Module& module, bool on = true);
 
+/// Sets the drop path of every stack in `module`: block i of L skips its branches with the chance
+/// rate * i / (L - 1), as DeiT (Touvron et al., 2021) and timm have it; returns how many stacks
+/// there are. Throws c10::ValueError for a rate outside of [0, 1).
+WEFT_API int64_t set_drop_path(torch::nn::Module& module, double rate);
+
 }  // namespace weft::nn

@@ -1,0 +1,59 @@
+#include "checkpoint/own_folder.hpp"
+
+#include <algorithm>
+
+#include <weft/checkpoint/preprocessor.hpp>
+#include <weft/checkpoint/tensors.hpp>
+
+namespace weft::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+
+KeyMap same_names() {
+  KeyMap map;
+  map.rename("{name...}", "{name...}");
+  return map;
+}
+
+}  // namespace
+
+std::string family_of(const Json& config) {
+  if (!config.is_object()) return "";
+  if (!config.contains("model_type")) return config.contains("architecture") ? "timm_vit" : "";
+  const auto type = config.at("model_type");
+  return type.is_string() ? type.as_string() : "";
+}
+
+std::string family_of(const fs::path& folder) {
+  const auto file = folder / "config.json";
+  return fs::is_regular_file(file) ? family_of(Json::read(file)) : "";
+}
+
+std::vector<NamedTensor> beside(const torch::nn::Module& module,
+                                std::initializer_list<std::string_view> towers) {
+  auto out = named_tensors(module);
+  std::erase_if(out, [&](const NamedTensor& tensor) {
+    return std::ranges::any_of(
+        towers, [&](std::string_view tower) { return tensor.name.starts_with(tower); });
+  });
+  return out;
+}
+
+void read_beside(const fs::path& folder, const std::vector<NamedTensor>& tensors) {
+  same_names().load(io::Safetensors::open(folder / "model.safetensors"), tensors);
+}
+
+void write_beside(const fs::path& folder, const std::vector<NamedTensor>& tensors) {
+  TensorMap map;
+  for (const auto& [name, tensor] : same_names().save(tensors)) map.emplace(name, tensor);
+  write_tensors(folder / "model.safetensors", map, {{"format", "pt"}});
+}
+
+EncoderFolder with_transform(EncoderFolder image, const vision::ImageTransformOptions& transform) {
+  image.preprocessor = preprocessor_config(
+      transform, image.preprocessor.is_null() ? Json::object() : image.preprocessor);
+  return image;
+}
+
+}  // namespace weft::checkpoint

@@ -1,0 +1,36 @@
+// What weft's own model folders share: towers as folders of their own, everything else beside them.
+#pragma once
+
+#include <filesystem>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <weft/checkpoint/encoder_folder.hpp>
+
+namespace weft::checkpoint {
+
+/// The family that a config.json names: its model_type, or "timm_vit" where it has an architecture
+/// in its place; "" = none.
+std::string family_of(const Json& config);
+/// The same of a folder; "" also where it has no config.json.
+std::string family_of(const std::filesystem::path& folder);
+
+/// `path`, or where only `path`/model is what `holds` looks for, that: the model of a run folder.
+template <class Holds>
+std::filesystem::path model_folder(const std::filesystem::path& path, Holds&& holds) {
+  return !holds(path) && holds(path / "model") ? path / "model" : path;
+}
+
+/// What stands beside the towers: tensors whose names begin with none of `towers` ("image.").
+std::vector<NamedTensor> beside(const torch::nn::Module& module,
+                                std::initializer_list<std::string_view> towers);
+/// Reads and writes `folder`/model.safetensors under the module's own names.
+void read_beside(const std::filesystem::path& folder, const std::vector<NamedTensor>& tensors);
+void write_beside(const std::filesystem::path& folder, const std::vector<NamedTensor>& tensors);
+
+/// `image` with `transform` in its preprocessor.
+EncoderFolder with_transform(EncoderFolder image, const vision::ImageTransformOptions& transform);
+
+}  // namespace weft::checkpoint
