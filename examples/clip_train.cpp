@@ -19,6 +19,7 @@
 #include <weft/checkpoint/preprocessor.hpp>
 #include <weft/checkpoint/snapshot.hpp>
 #include <weft/core/flags.hpp>
+#include <weft/data/augment.hpp>
 #include <weft/data/captions.hpp>
 #include <weft/eval/clip_report.hpp>
 #include <weft/eval/features.hpp>
@@ -44,8 +45,9 @@ struct Options {
   std::string train, out;
   std::optional<std::string> model = {}, vision = {}, text = {};
   std::optional<std::string> val = {}, negatives = {}, tokenizer = {};
-  bool lock_vision = false, lock_text = false, grad_checkpointing = false;
+  bool lock_vision = false, lock_text = false, grad_checkpointing = false, shuffle = true;
   weft::models::DualEncoderOptions dual = {};
+  weft::data::AugmentOptions augment = {};
   std::optional<int64_t> image_size = {};
   int64_t batch_size = 512, workers = 2, vocab_size = 8000, max_text_tokens = 77;
   double max_bad_fraction = 0.05, layer_decay = 1, patch_dropout = 0;
@@ -75,8 +77,10 @@ struct Options {
       "the captions");
     v("vocab_size", o.vocab_size, "of that BPE");
     v("dual", o.dual);
+    v("augment", o.augment);
     v("image_size", o.image_size, "pixels a side; by default the model's");
     v("batch_size", o.batch_size, "samples a step and rank");
+    v("shuffle", o.shuffle, "a new order every epoch; else the order of the shards");
     v("workers", o.workers, "threads that decode images");
     v("max_text_tokens", o.max_text_tokens, "longer captions are cut");
     v("max_bad_fraction", o.max_bad_fraction, "largest share of damaged samples");
@@ -179,7 +183,7 @@ weft::checkpoint::DualEncoderFolder assemble(const Options& options) {
 int dry_run(const Options& options, weft::checkpoint::DualEncoderFolder& clip,
             const weft::data::ImageTextLoaderOptions& source) {
   using namespace weft;
-  data::ImageTextLoader loader(source);
+  data::ImageTextLoader loader(source, data::augmenting(options.augment, source.transform));
   train::StreamPairTask task(clip.model, clip.tokenizer, loader, options.trainer.seed);
   report::Stages stages;
   const auto step = task.step();
@@ -234,6 +238,7 @@ int run(const Options& options) {
                                       .batch_size = options.batch_size,
                                       .workers = options.workers,
                                       .seed = options.trainer.seed,
+                                      .shuffle = options.shuffle,
                                       .epochs = options.trainer.epochs,
                                       .max_bad_fraction = options.max_bad_fraction,
                                       .transform = clip.transform};
@@ -264,7 +269,8 @@ int run(const Options& options) {
     task = std::make_unique<train::CachedPairTask>(
         model, tokenizer, std::move(pairs), options.batch_size, options.trainer.seed, features);
   } else {
-    loader = std::make_unique<data::ImageTextLoader>(source);
+    loader = std::make_unique<data::ImageTextLoader>(
+        source, data::augmenting(options.augment, source.transform));
     auto stream = std::make_unique<train::StreamPairTask>(model, tokenizer, *loader,
                                                           options.trainer.seed, features);
     if (options.lock_text) stream->keep_text_features(data::read_captions(options.train));
@@ -281,32 +287,31 @@ int run(const Options& options) {
   checkpoint::save_dual_encoder(clip, fs::path(options.out) / "model", clip.layout);
 
   auto result = Json::object();
-  std::vector<report::RetrievalExample> examples;
+  eval::SplitView seen;
   if (options.val && summary.signal == 0) {
     once.shards = *options.val;
     data::ImageTextLoader val(once);
     features.text = true;
-    const auto pairs = eval::pair_features(*model, *tokenizer, val, features, stages);
-    const auto rows = eval::embed(*model, pairs);
-    const auto recall = eval::retrieval(rows.image, rows.text, pairs.owner);
+    seen.pairs = eval::pair_features(*model, *tokenizer, val, features, stages);
+    seen.rows = eval::embed(*model, seen.pairs);
+    const auto recall = eval::retrieval(seen.rows.image, seen.rows.text, seen.pairs.owner);
     auto metrics = recall.metrics();
     for (auto& metric : metrics) metric.first.insert(0, "val/");
     log.scalars(summary.steps, metrics);
     result = recall.json();
     if (options.negatives)
       result.set(*options.negatives,
-                 eval::negatives(*model, *tokenizer, pairs, rows,
+                 eval::negatives(*model, *tokenizer, seen.pairs, seen.rows,
                                  eval::read_negatives(*options.val, *options.negatives), features));
     once.batch_size = 12;
-    if (const auto first = data::ImageTextLoader(once).next())
-      examples = eval::retrieval_examples(rows.image, rows.text, pairs, first->pixels);
+    if (const auto first = data::ImageTextLoader(once).next()) seen.pixels = first->pixels;
     if (val.bad().total() > 0) log.warn(val.bad().summary());
     stages.lap("evaluate");
   }
   result.set("steps", summary.steps).set("loss", summary.loss).set("bad", loader->bad().json());
   result.set("seconds", stages.json()).set("total", std::round(stages.total() * 100) / 100);
   log.log("report: " +
-          eval::write_clip_report(options.out, result, to_json(options), examples).string());
+          eval::write_clip_report(options.out, *model, result, to_json(options), seen).string());
   std::cout << result.dump() << std::endl;
   return summary.exit_status();
 }

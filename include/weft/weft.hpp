@@ -23,6 +23,7 @@
 #include <weft/data/labels.hpp>
 #include <weft/data/sample.hpp>
 #include <weft/data/stream.hpp>
+#include <weft/eval/attention_maps.hpp>
 #include <weft/eval/classification.hpp>
 #include <weft/eval/classify.hpp>
 #include <weft/eval/clip_report.hpp>
@@ -48,6 +49,7 @@
 #include <weft/nn/activations.hpp>
 #include <weft/nn/attention.hpp>
 #include <weft/nn/attention_pool.hpp>
+#include <weft/nn/attention_record.hpp>
 #include <weft/nn/autocast.hpp>
 #include <weft/nn/checkpointing.hpp>
 #include <weft/nn/devices.hpp>

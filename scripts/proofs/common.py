@@ -11,6 +11,8 @@ BIN = pathlib.Path(os.environ.get("WEFT_BIN", ROOT / "build/release/bin"))
 SHARED = pathlib.Path(os.environ.get("WEFT_SHARED", ROOT.parent / "shared"))
 MODELS = pathlib.Path(os.environ.get("WEFT_MODELS_DIR", ROOT / "build/models"))
 FLICKR = SHARED / "data/flickr8k-128"
+# Without bf16 instructions PyTorch emulates them.
+NATIVE_BF16 = any(flag in pathlib.Path("/proc/cpuinfo").read_text() for flag in ("amx_bf16", "avx512_bf16"))
 
 
 def need(*paths):

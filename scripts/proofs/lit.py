@@ -3,9 +3,8 @@ import statistics
 import sys
 import tempfile
 import time
-from pathlib import Path
 
-from common import BIN, FLICKR, MODELS, SHARED, last_json, need, write_result
+from common import BIN, FLICKR, MODELS, NATIVE_BF16, SHARED, last_json, need, write_result
 
 STAGES = ("models", "load", "image_features", "text_features", "heads", "evaluate")
 SEEDS = [int(seed) for seed in sys.argv[1].split(",")] if len(sys.argv) > 1 else [0, 1, 2]
@@ -19,8 +18,7 @@ def ours(seed, out):
 
 
 TWIN = SHARED / "tools/lit_flickr8k.py"
-# Without bf16 instructions PyTorch emulates them: there the twin's own arithmetic is a straw man, and it is timed in fp32 as well.
-NATIVE_BF16 = any(flag in Path("/proc/cpuinfo").read_text() for flag in ("amx_bf16", "avx512_bf16"))
+# Where PyTorch emulates bf16 the twin's own arithmetic is a straw man, and it is timed in fp32 as well.
 IN_FP32 = """
 import functools, runpy, sys, torch
 torch.autocast = functools.partial(torch.autocast, enabled=False)

@@ -7,9 +7,11 @@
 #include <ATen/ops/mm.h>
 #include <torch/types.h>
 
+#include <weft/eval/attention_maps.hpp>
 #include <weft/eval/clip_report.hpp>
 #include <weft/eval/retrieval.hpp>
 #include <weft/io/image.hpp>
+#include <weft/report/attention.hpp>
 #include <weft/report/embeddings.hpp>
 #include <weft/report/heat_map.hpp>
 #include <weft/report/run_log.hpp>
@@ -18,11 +20,21 @@
 namespace weft::eval {
 namespace {
 
-/// pixels [3, S, S] uint8 -> an encoded image.
-std::string thumbnail(const at::Tensor& pixels) {
+/// pixels [3, S, S] uint8.
+io::Image image_of(const at::Tensor& pixels) {
   const auto rows = pixels.permute({1, 2, 0}).contiguous();  // [S, S, 3]
-  const auto* bytes = rows.data_ptr<uint8_t>();
-  return io::encode_jpeg({rows.size(1), rows.size(0), {bytes, bytes + rows.numel()}});
+  const auto* bytes = rows.const_data_ptr<uint8_t>();
+  return {rows.size(1), rows.size(0), {bytes, bytes + rows.numel()}};
+}
+
+/// Two images of one height as one.
+io::Image beside(const io::Image& left, const io::Image& right) {
+  io::Image out{left.width + right.width, left.height, {}};
+  for (int64_t y = 0; y < left.height; ++y)
+    for (const auto* part : {&left, &right})
+      out.rgb.insert(out.rgb.end(), part->rgb.begin() + 3 * part->width * y,
+                     part->rgb.begin() + 3 * part->width * (y + 1));
+  return out;
 }
 
 std::string percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
@@ -50,7 +62,8 @@ std::vector<report::RetrievalExample> retrieval_examples(const at::Tensor& image
   std::vector<report::RetrievalExample> out;
   int64_t caption = 0;
   for (int64_t i = 0; i < count; ++i) {
-    report::RetrievalExample example{.key = pairs.keys[i], .thumbnail = thumbnail(pixels[i])};
+    report::RetrievalExample example{.key = pairs.keys[i],
+                                     .thumbnail = io::encode_jpeg(image_of(pixels[i]))};
     for (; caption < owner.numel() && owner.data_ptr<int64_t>()[caption] <= i; ++caption)
       if (owner.data_ptr<int64_t>()[caption] == i)
         example.captions.push_back(pairs.captions[caption]);
@@ -152,10 +165,25 @@ void add_curves(report::HtmlReport& page, const std::vector<report::StepMetrics>
   draw("distance of the modalities' means", extra("modality_gap"));
 }
 
-std::filesystem::path write_clip_report(const std::filesystem::path& run, const Json& result,
-                                        const Json& config,
-                                        const std::vector<report::RetrievalExample>& examples,
-                                        const PairRows& rows, const PairFeatures& pairs) {
+void add_attention(report::HtmlReport& page, Encoder& encoder, const at::Tensor& pixels,
+                   nn::Pooling pooling) {
+  if (encoder.info().patch_size == 0) return;
+  page.heading("Where the image tower looks");
+  page.paragraph(
+      "Attention rollout (Abnar and Zuidema, 2020) from the image's vector to its patches; bright "
+      "is much.");
+  const auto device = encoder.parameters().front().device();
+  const auto maps = attention_maps(encoder, pixels.to(device), pooling).cpu();
+  for (int64_t i = 0; i < pixels.size(0); ++i) {
+    const auto seen = image_of(pixels[i]);
+    const auto overlay = report::attention_overlay(seen, maps[i]);
+    page.image(io::encode_jpeg(beside(seen, overlay)), fmt::format("image {}", i + 1));
+  }
+}
+
+std::filesystem::path write_clip_report(const std::filesystem::path& run,
+                                        models::DualEncoderImpl& model, const Json& result,
+                                        const Json& config, const SplitView& split) {
   report::HtmlReport page("Contrastive training: " + run.filename().string());
   if (result.contains("image_to_text")) {
     page.heading("Retrieval");
@@ -177,8 +205,17 @@ std::filesystem::path write_clip_report(const std::filesystem::path& run, const 
   }
   page.heading("Curves");
   add_curves(page, report::read_metrics(run));
-  if (rows.image.defined()) add_space_figures(page, rows, pairs);
-  if (!examples.empty()) page.heading("Retrieved captions").retrieval(examples);
+  if (split.rows.image.defined()) {
+    add_space_figures(page, split.rows, split.pairs);
+    if (split.pixels.defined())
+      page.heading("Retrieved captions")
+          .retrieval(
+              retrieval_examples(split.rows.image, split.rows.text, split.pairs, split.pixels));
+  }
+  if (split.pixels.defined())
+    add_attention(page, *model.image,
+                  split.pixels.narrow(0, 0, std::min<int64_t>(6, split.pixels.size(0))),
+                  model.options.image_pool);
   page.heading("Seconds").preformatted(result.get("seconds").dump(2));
   page.heading("Configuration").preformatted(config.dump(2));
   const auto path = run / "report.html";

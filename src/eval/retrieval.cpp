@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -21,13 +22,18 @@ at::Tensor ranks(const at::Tensor& scores, const at::Tensor& right) {
   return ((scores > best) | ((scores == best) & (columns < first))).sum(1);        // [R]
 }
 
-Recall recall(const at::Tensor& hits, int64_t count) {
-  const auto at_k = [&](int64_t i) { return static_cast<double>(hits[i].item<int64_t>()) / count; };
-  return {at_k(0), at_k(1), at_k(2)};
-}
-
-at::Tensor hits_of(const at::Tensor& rank) {
-  return at::stack({(rank < 1).sum(), (rank < 5).sum(), (rank < 10).sum()});
+/// rank [Q]: right answers' places from 0; negative = the query has none, a miss.
+Recall recall(const at::Tensor& rank) {
+  const auto found = rank >= 0;
+  const auto within = [&](int64_t k) {
+    return found.logical_and(rank < k).to(at::kDouble).mean().item<double>();
+  };
+  Recall out{within(1), within(5), within(10)};
+  const auto places = rank.masked_select(found).to(at::kDouble) + 1;
+  if (places.numel() == 0) return out;
+  out.mean_rank = places.mean().item<double>();
+  out.median_rank = std::floor(places.quantile(0.5).item<double>());
+  return out;
 }
 
 Json json_of(const Recall& r) { return Json::object({{"r1", r.r1}, {"r5", r.r5}, {"r10", r.r10}}); }
@@ -40,9 +46,16 @@ Json RetrievalResult::json() const {
 }
 
 std::vector<std::pair<std::string, double>> RetrievalResult::metrics() const {
-  return {{"image_to_text_R@1", image_to_text.r1},   {"image_to_text_R@5", image_to_text.r5},
-          {"image_to_text_R@10", image_to_text.r10}, {"text_to_image_R@1", text_to_image.r1},
-          {"text_to_image_R@5", text_to_image.r5},   {"text_to_image_R@10", text_to_image.r10}};
+  std::vector<std::pair<std::string, double>> out;
+  for (const auto& [way, r] : {std::pair<std::string, Recall>{"image_to_text_", image_to_text},
+                               {"text_to_image_", text_to_image}})
+    for (const auto& [name, value] : {std::pair<const char*, double>{"mean_rank", r.mean_rank},
+                                      {"median_rank", r.median_rank},
+                                      {"R@1", r.r1},
+                                      {"R@5", r.r5},
+                                      {"R@10", r.r10}})
+      out.emplace_back(way + name, value);
+  return out;
 }
 
 RetrievalResult retrieval(const at::Tensor& image, const at::Tensor& text,
@@ -58,19 +71,17 @@ RetrievalResult retrieval(const at::Tensor& image, const at::Tensor& text,
 
   torch::NoGradGuard no_grad;
   const auto index = at::arange(images, owner.options());  // [N]
-  auto image_hits = at::zeros({3}, owner.options()), text_hits = at::zeros({3}, owner.options());
+  std::vector<at::Tensor> image_ranks, text_ranks;
   for_each_block("retrieval", image, text, [&](int64_t first, const at::Tensor& scores) {
     const auto rows = index.narrow(0, first, scores.size(0)).unsqueeze(1);
     const auto right = owner.unsqueeze(0) == rows;  // [R, M]
-    // An image without a text has no right column: its rank is put behind them all.
-    const auto rank = at::where(right.any(1), ranks(scores, right), texts + 10);
-    image_hits += hits_of(rank);
+    image_ranks.push_back(at::where(right.any(1), ranks(scores, right), -1));
   });
   for_each_block("retrieval", text, image, [&](int64_t first, const at::Tensor& scores) {
     const auto mine = owner.narrow(0, first, scores.size(0)).unsqueeze(1);  // [R, 1]
-    text_hits += hits_of(ranks(scores, index.unsqueeze(0) == mine));
+    text_ranks.push_back(ranks(scores, index.unsqueeze(0) == mine));
   });
-  return {recall(image_hits, images), recall(text_hits, texts)};
+  return {recall(at::cat(image_ranks)), recall(at::cat(text_ranks))};
 }
 
 at::Tensor top_k(const at::Tensor& queries, const at::Tensor& candidates, int64_t k) {

@@ -3,6 +3,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/cpu/Utils.h>
 
+#include <weft/nn/attention_record.hpp>
 #include <weft/nn/inference.hpp>
 
 namespace weft::nn {
@@ -38,8 +39,8 @@ at::Tensor linear_pointwise(const at::Tensor& x, const at::Tensor& weight, const
 }  // namespace
 
 bool inference_applies(const at::Tensor& x, bool training) {
-  return !training && !at::GradMode::is_enabled() && x.device().is_cpu() && at::hasMKLDNN() &&
-         at::autocast::is_autocast_enabled(at::kCPU) &&
+  return !training && AttentionRecord::current() == nullptr && !at::GradMode::is_enabled() &&
+         x.device().is_cpu() && at::hasMKLDNN() && at::autocast::is_autocast_enabled(at::kCPU) &&
          at::autocast::get_autocast_dtype(at::kCPU) == at::kBFloat16 &&
          x.scalar_type() != at::kDouble;
 }

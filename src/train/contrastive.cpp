@@ -7,6 +7,7 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include <weft/report/embeddings.hpp>
 #include <weft/text/token_batch.hpp>
 #include <weft/train/contrastive.hpp>
 
@@ -23,6 +24,13 @@ Tensor encode_texts(models::DualEncoderImpl& model, const tokenizers::Tokenizer&
   const auto tokens = text::tokenize(tokenizer, captions, eval::text_limit(*model.text, features));
   const auto device = model.logit_scale.device();
   return model.encode_text({.data = tokens.ids.to(device), .mask = tokens.mask.to(device)});
+}
+
+/// What a step's line has beside the loss.
+std::vector<std::pair<std::string, double>> measures(models::DualEncoderImpl& model,
+                                                     const Tensor& image, const Tensor& text) {
+  return {{"logit_scale", model.logit_scale.exp().item<double>()},
+          {"modality_gap", report::modality_gap(image.detach(), text.detach())}};
 }
 
 }  // namespace
@@ -78,13 +86,14 @@ StepResult StreamPairTask::step() {
                                                        batch->captions[i].size())]);
   model_->train();
   const EncoderInput pixels{.data = batch->pixels.to(model_->logit_scale.device())};
-  out.loss = model_->loss(model_->encode_image(pixels), text_rows(captions));
+  const auto image = model_->encode_image(pixels), text = text_rows(captions);
+  out.loss = model_->loss(image, text);
   out.samples = batch->pixels.size(0);
   out.epoch_end = batch->last;
   out.epoch = static_cast<double>(batch->epoch) +
               static_cast<double>(batch->index + 1) /
                   static_cast<double>(std::max<int64_t>(loader_.batches(), 1));
-  out.extra = {{"logit_scale", model_->logit_scale.exp().item<double>()}};
+  out.extra = measures(*model_, image, text);
   return out;
 }
 
@@ -142,7 +151,7 @@ StepResult CachedPairTask::step() {
   out.epoch_end = ++position_ == steps_per_epoch();
   out.epoch = static_cast<double>(epoch_) +
               static_cast<double>(position_) / static_cast<double>(steps_per_epoch());
-  out.extra = {{"logit_scale", model_->logit_scale.exp().item<double>()}};
+  out.extra = measures(*model_, image, text);
   if (out.epoch_end) {
     ++epoch_;
     position_ = 0;

@@ -149,13 +149,15 @@ TEST(ClipReport, ShowsRecallsCurvesAndThumbnails) {
       << '\n';
   const auto recall = Json::object({{"r1", 0.25}, {"r5", 0.5}, {"r10", 1.0}});
   const auto path = weft::eval::write_clip_report(
-      split.folder.path(),
+      split.folder.path(), *split.clip.model,
       Json::object(
           {{"image_to_text", recall}, {"text_to_image", recall}, {"seconds", stages.json()}}),
-      Json::object({{"seed", 1}}), examples);
+      Json::object({{"seed", 1}}),
+      {pairs, rows, weft::vision::to_pixels(split.images, split.clip.transform)});
   std::ostringstream page;
   page << std::ifstream(path).rdbuf();
-  for (const auto* part : {"25.0 %", "<svg", "data:image/jpeg;base64", "the 1", "seed"})
+  for (const auto* part :
+       {"25.0 %", "<svg", "data:image/jpeg;base64", "the 1", "seed", "Attention rollout"})
     EXPECT_THAT(page.str(), HasSubstr(part));
 }
 

@@ -63,6 +63,31 @@ TEST(Retrieval, RanksEqualScoresByIndex) {
       torch::equal(weft::eval::top_k(image, one, 3), torch::tensor({{0, 1, 2}, {0, 1, 2}})));
 }
 
+TEST(Retrieval, CountsPlacesAsOpenClipDoes) {
+  torch::manual_seed(2);
+  const auto image = unit(40, 4), text = unit(40, 4);
+  const auto result = weft::eval::retrieval(image, text, torch::arange(40));
+  // get_clip_metrics of open_clip_train/train.py, one text an image.
+  const auto expect = [](const Tensor& scores, const Recall& recall) {
+    const auto order = std::get<1>(scores.sort(1, /*descending=*/true));
+    const auto place = std::get<1>((order == torch::arange(40).unsqueeze(1)).max(1));  // [40]
+    EXPECT_NEAR(recall.mean_rank, place.to(torch::kDouble).mean().item<double>() + 1, 1e-9);
+    const auto sorted = std::get<0>(place.sort());
+    EXPECT_EQ(recall.median_rank, std::floor((sorted[19] + sorted[20]).item<double>() / 2) + 1);
+  };
+  expect(image.mm(text.t()), result.image_to_text);
+  expect(text.mm(image.t()), result.text_to_image);
+  const auto metrics = result.metrics();
+  EXPECT_EQ(metrics.size(), 10u);
+  EXPECT_EQ(metrics[5].first, "text_to_image_mean_rank");
+  EXPECT_EQ(metrics[5].second, result.text_to_image.mean_rank);
+  // Images without a text count as misses, and have no place.
+  const auto half =
+      weft::eval::retrieval(torch::eye(4), torch::eye(4).narrow(0, 0, 2), torch::arange(2));
+  EXPECT_EQ(half.image_to_text.r1, 0.5);
+  EXPECT_EQ(half.image_to_text.mean_rank, 1);
+}
+
 TEST(Retrieval, WritesJson) {
   const weft::eval::RetrievalResult result{{0.25, 0.5, 1}, {0, 0.125, 0.75}};
   EXPECT_EQ(result.json().dump(), R"({"image_to_text":{"r1":0.25,"r5":0.5,"r10":1.0},)"

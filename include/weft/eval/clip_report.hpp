@@ -39,12 +39,23 @@ WEFT_API void add_classification(report::HtmlReport& page, const ClassificationR
 /// gradient norm, rate, and "modality_gap" where the task reports one.
 WEFT_API void add_curves(report::HtmlReport& page, const std::vector<report::StepMetrics>& metrics);
 
+/// Each image beside attention_maps() of it: what its vector rests on. pixels [K, 3, S, S] uint8.
+/// Nothing is drawn of an encoder without patches.
+WEFT_API void add_attention(report::HtmlReport& page, Encoder& encoder, const at::Tensor& pixels,
+                            nn::Pooling pooling = nn::Pooling::encoder);
+
+/// A split as a model sees it. Members that are not there are left out of the report.
+struct SplitView {
+  PairFeatures pairs = {};
+  PairRows rows = {};      ///< embed()'s of pairs
+  at::Tensor pixels = {};  ///< [K, 3, S, S] uint8, the first K images
+};
+
 /// report.html of a contrastive run: results, curves from the folder's metrics.jsonl, the shared
-/// space where `rows` are given, retrieved captions beside their images, the configuration.
+/// space, where the image tower looks, retrieved captions beside their images, the configuration.
 /// `result` is the program's last line.
-WEFT_API std::filesystem::path write_clip_report(
-    const std::filesystem::path& run, const Json& result, const Json& config,
-    const std::vector<report::RetrievalExample>& examples, const PairRows& rows = {},
-    const PairFeatures& pairs = {});
+WEFT_API std::filesystem::path write_clip_report(const std::filesystem::path& run,
+                                                 models::DualEncoderImpl& model, const Json& result,
+                                                 const Json& config, const SplitView& split = {});
 
 }  // namespace weft::eval

@@ -12,9 +12,11 @@
 
 namespace weft::eval {
 
-/// Recall at 1, 5 and 10, as fractions.
+/// Recall at 1, 5 and 10, as fractions, and where the best right answer stands, from 1.
 struct Recall {
   double r1 = 0, r5 = 0, r10 = 0;
+  double mean_rank = 0;    ///< over the queries that have a right answer
+  double median_rank = 0;  ///< rounded down, as open_clip's
 };
 
 struct RetrievalResult {
@@ -22,7 +24,8 @@ struct RetrievalResult {
   Recall text_to_image;  ///< texts with their image among the k nearest images
   /// {"image_to_text": {"r1", "r5", "r10"}, "text_to_image": {...}}
   WEFT_API Json json() const;
-  /// {"image_to_text_R@1", r1} ...: the names that open_clip logs.
+  /// {"image_to_text_R@1", r1}, {"image_to_text_mean_rank", ...} ...: the names that open_clip
+  /// logs.
   WEFT_API std::vector<std::pair<std::string, double>> metrics() const;
 };
 

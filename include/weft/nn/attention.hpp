@@ -3,6 +3,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 
+#include <weft/nn/attention_record.hpp>
 #include <weft/nn/linear.hpp>
 #include <weft/nn/norms.hpp>
 
@@ -98,6 +99,8 @@ class WEFT_API AttentionImpl : public torch::nn::Module {
       keys = k_norm(keys).to(values.scalar_type());
     }
     const auto allowed = attention_mask(x, mask, source.size(1));
+    if (auto* record = AttentionRecord::current())
+      record->add(queries, keys, allowed, options.causal);
     const auto attended = at::scaled_dot_product_attention(
         queries, keys, values, allowed.defined() ? std::optional(allowed) : std::nullopt,
         is_training() ? options.dropout : 0.0, options.causal && !allowed.defined(),

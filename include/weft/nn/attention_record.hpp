@@ -1,0 +1,43 @@
+#pragma once
+
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include <weft/core/export.hpp>
+
+namespace weft::nn {
+
+/// While it lives, every Attention that runs on this thread also keeps its weights here, the
+/// softmax of its scores, which the fused kernels never write down.
+///
+///     AttentionRecord record;
+///     encoder->encode({.data = pixels});
+///     record.weights();                             // a tensor [B, H, N, M] a layer
+///
+/// The newest record on a thread takes them. Encoders leave the fast path (nn/inference.hpp)
+/// meanwhile, and everything costs more time and memory: for looking, not for training.
+class WEFT_API AttentionRecord {
+ public:
+  AttentionRecord();
+  ~AttentionRecord();
+  AttentionRecord(const AttentionRecord&) = delete;
+  AttentionRecord& operator=(const AttentionRecord&) = delete;
+
+  /// In the order in which the layers ran, each [B, H, N, M] in fp32 (fp64 of a model of doubles),
+  /// without a graph. Rows sum to 1.
+  const std::vector<at::Tensor>& weights() const { return weights_; }
+
+  /// The newest one of this thread; null where there is none.
+  static AttentionRecord* current();
+  /// queries [B, H, N, d]; keys [B, H', M, d], H a multiple of H'; allowed undefined or bool, as
+  /// [B, 1|H, N, M] expands (true = may attend); `causal` where it is undefined.
+  void add(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& allowed,
+           bool causal);
+
+ private:
+  AttentionRecord* previous_;
+  std::vector<at::Tensor> weights_;
+};
+
+}  // namespace weft::nn
