@@ -17,6 +17,7 @@
 #include <weft/data/stream.hpp>
 #include <weft/io/digest.hpp>
 #include <weft/io/image.hpp>
+#include <weft/nn/flops.hpp>
 #include <weft/tokenizers/tokenizer.hpp>
 #include <weft/vision/image_batch.hpp>
 
@@ -87,29 +88,6 @@ void show_texts(std::vector<std::string> texts, const Options& options) {
       show(Json::parse(line, "line " + std::to_string(++number) + " of stdin").as_string());
 }
 
-/// Multiplications and additions of one input: every matrix of the blocks and the patch embedding
-/// once a token, and the two products of attention. Embedding tables are looked up, not multiplied.
-double flops(const weft::Encoder& encoder) {
-  const auto info = encoder.info();
-  const auto side = info.patch_size > 0 ? info.image_size / info.patch_size : 0;
-  const double patches = static_cast<double>(side * side);
-  const double tokens =
-      side > 0 ? patches + static_cast<double>(info.prefix) : static_cast<double>(info.max_tokens);
-  double sum = 4 * tokens * tokens * static_cast<double>(info.hidden_size * info.num_layers);
-  for (const auto& item : encoder.named_parameters()) {
-    if (item.value().dim() < 2) continue;
-    const bool block = item.key().rfind("blocks.", 0) == 0,
-               patch = item.key().rfind("patch_embed.", 0) == 0;
-    const bool pooler = item.key().rfind("pooler.", 0) == 0;
-    sum += 2 * static_cast<double>(item.value().numel()) *
-           (block    ? tokens
-            : patch  ? patches
-            : pooler ? 1
-                     : 0);
-  }
-  return sum;
-}
-
 Json tensor_line(const torch::OrderedDict<std::string, torch::Tensor>::Item& item) {
   return Json::object({{"name", item.key()},
                        {"shape", item.value().sizes().vec()},
@@ -129,7 +107,7 @@ void show_encoder(const std::string& role, const weft::checkpoint::EncoderFolder
   auto out = Json::object({{"role", role},
                            {"family", folder.family},
                            {"parameters", parameters},
-                           {"flops_per_input", flops(encoder)},
+                           {"flops_per_input", weft::nn::flops(encoder)},
                            {"hidden_size", info.hidden_size},
                            {"num_layers", info.num_layers},
                            {"num_heads", info.num_heads}});
@@ -168,7 +146,8 @@ void show_model(const std::string& folder, const Options& options) {
                       {"parameters", parameters},
                       {"options", weft::to_json(clip.model->options)},
                       {"logit_scale", clip.model->logit_scale.exp().item<double>()},
-                      {"flops_per_input", flops(*clip.image.encoder) + flops(*clip.text.encoder)},
+                      {"flops_per_input",
+                       weft::nn::flops(*clip.image.encoder) + weft::nn::flops(*clip.text.encoder)},
                       {"transform", weft::to_json(clip.transform)},
                       {"tensors", heads}}),
         options.json);

@@ -53,6 +53,7 @@
 #include <weft/nn/autocast.hpp>
 #include <weft/nn/checkpointing.hpp>
 #include <weft/nn/devices.hpp>
+#include <weft/nn/flops.hpp>
 #include <weft/nn/inference.hpp>
 #include <weft/nn/init.hpp>
 #include <weft/nn/linear.hpp>
@@ -87,6 +88,7 @@
 #include <weft/train/classification.hpp>
 #include <weft/train/contrastive.hpp>
 #include <weft/train/ema.hpp>
+#include <weft/train/epoch_rows.hpp>
 #include <weft/train/optimizer.hpp>
 #include <weft/train/rules.hpp>
 #include <weft/train/schedule.hpp>

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include <fmt/format.h>
 
@@ -18,19 +19,19 @@ constexpr const char* kColours[] = {"#1f77b4", "#d62728", "#2ca02c",
 
 Series thinned(const Series& series) {
   const size_t count = std::min(series.x.size(), series.y.size());
-  if (count <= kMaxPoints)
-    return {series.name,
-            {series.x.begin(), series.x.begin() + count},
-            {series.y.begin(), series.y.begin() + count}};
-  Series out{series.name, {}, {}};
-  for (size_t i = 0; i < kMaxPoints; ++i) {
-    const size_t begin = i * count / kMaxPoints, end = (i + 1) * count / kMaxPoints;
-    double x = 0, y = 0;
-    for (size_t j = begin; j < end; ++j) x += series.x[j], y += series.y[j];
-    out.x.push_back(x / static_cast<double>(end - begin));
-    out.y.push_back(y / static_cast<double>(end - begin));
-  }
-  return out;
+  const auto reduced = [count](const std::vector<double>& values) {
+    std::vector<double> out(values.begin(), values.begin() + std::min(count, kMaxPoints));
+    if (count <= kMaxPoints) return out;
+    for (size_t i = 0; i < kMaxPoints; ++i) {
+      const size_t begin = i * count / kMaxPoints, end = (i + 1) * count / kMaxPoints;
+      out[i] = std::accumulate(values.begin() + begin, values.begin() + end, 0.0) /
+               static_cast<double>(end - begin);
+    }
+    return out;
+  };
+  const bool band = series.spread.size() >= count;
+  return {series.name, reduced(series.x), reduced(series.y),
+          band ? reduced(series.spread) : std::vector<double>{}};
 }
 
 /// Ticks at 1, 2 or 5 times a power of ten.
@@ -54,7 +55,10 @@ class Axes {
       for (size_t i = 0; i < one.x.size(); ++i) {
         if (!drawable(one.x[i], one.y[i])) continue;
         x0_ = std::min(x0_, one.x[i]), x1_ = std::max(x1_, one.x[i]);
-        y0_ = std::min(y0_, height_of(one.y[i])), y1_ = std::max(y1_, height_of(one.y[i]));
+        const double spread = one.spread.empty() ? 0 : one.spread[i];
+        for (const double y : {one.y[i] - spread, one.y[i], one.y[i] + spread})
+          if (drawable(one.x[i], y))
+            y0_ = std::min(y0_, height_of(y)), y1_ = std::max(y1_, height_of(y));
       }
     }
     if (x0_ > x1_) x0_ = y0_ = 0, x1_ = y1_ = 1;
@@ -119,6 +123,28 @@ class Axes {
   double x0_, x1_, y0_, y1_;
 };
 
+/// The area between y - spread and y + spread: one closed path a run of points that can be drawn.
+std::string band(const Axes& axes, const Series& series, const char* colour) {
+  std::string path;
+  for (size_t i = 0; i < series.spread.size();) {
+    size_t end = i;
+    while (end < series.spread.size() &&
+           axes.drawable(series.x[end], series.y[end] - series.spread[end]) &&
+           axes.drawable(series.x[end], series.y[end] + series.spread[end]))
+      ++end;
+    const auto point = [&](char command, size_t j, double sign) {
+      path += fmt::format("{}{:.1f} {:.1f}", command, axes.px(series.x[j]),
+                          axes.py(series.y[j] + sign * series.spread[j]));
+    };
+    for (size_t j = i; j < end; ++j) point(j == i ? 'M' : 'L', j, 1);
+    for (size_t j = end; j > i; --j) point('L', j - 1, -1);
+    if (end > i) path += 'Z';
+    i = std::max(end, i + 1);
+  }
+  if (path.empty()) return "";
+  return fmt::format("<path d=\"{}\" fill=\"{}\" opacity=\"0.18\"/>\n", path, colour);
+}
+
 }  // namespace
 
 std::string line_plot(const std::vector<Series>& all, const PlotOptions& options) {
@@ -127,6 +153,7 @@ std::string line_plot(const std::vector<Series>& all, const PlotOptions& options
   const Axes axes(series, options);
   auto svg = axes.open();
   for (size_t s = 0; s < series.size(); ++s) {
+    svg += band(axes, series[s], Axes::colour(s));
     std::string path;
     bool down = false;
     for (size_t i = 0; i < series[s].x.size(); ++i) {
@@ -156,6 +183,55 @@ std::string scatter_plot(const std::vector<Series>& series, const PlotOptions& o
             axes.px(x), axes.py(y), Axes::colour(s));
     }
     svg += axes.legend(s, series[s].name);
+  }
+  return svg + "</svg>\n";
+}
+
+std::string bar_plot(const std::vector<Bar>& bars, const PlotOptions& options) {
+  constexpr int kRow = 20, kNames = 190, kValues = 56;
+  double low = 0, high = 0;
+  for (const auto& bar : bars)
+    for (const double x : {bar.value - bar.spread, bar.value + bar.spread})
+      if (std::isfinite(x)) low = std::min(low, x), high = std::max(high, x);
+  if (low == high) high = 1;
+  const int bottom = kTop + kRow * static_cast<int>(bars.size());
+  const int height = bottom + kBottom;
+  const double width = options.width - kNames - kValues;
+  const auto px = [&](double x) { return kNames + (x - low) / (high - low) * width; };
+
+  std::string svg = fmt::format(
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} "
+      "{1}\" font-family=\"sans-serif\" font-size=\"11\">\n<rect width=\"{0}\" height=\"{1}\" "
+      "fill=\"white\"/>\n"
+      "<text x=\"4\" y=\"18\" font-size=\"13\" font-weight=\"bold\">{2}</text>\n",
+      options.width, height, escape(options.title));
+  for (const double tick : ticks(low, high))
+    svg += fmt::format(
+        "<line x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2}\" stroke=\"#ddd\"/>"
+        "<text x=\"{0:.1f}\" y=\"{3}\" text-anchor=\"middle\">{4:g}</text>\n",
+        px(tick), kTop, bottom, bottom + 14, tick);
+  svg += fmt::format("<text x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
+                     kNames + width / 2, height - 10, escape(options.x_label));
+  for (size_t i = 0; i < bars.size(); ++i) {
+    const auto& bar = bars[i];
+    const int top = kTop + kRow * static_cast<int>(i);
+    const auto name = escape(bar.name);
+    svg += fmt::format(
+        "<svg x=\"4\" y=\"{}\" width=\"{}\" height=\"{}\"><text y=\"14\">{}<title>{}</title></text>"
+        "</svg>\n",
+        top, kNames - 10, kRow, name, name);
+    if (!std::isfinite(bar.value)) continue;
+    svg += fmt::format(
+        "<rect x=\"{:.1f}\" y=\"{}\" width=\"{:.1f}\" height=\"{}\" fill=\"{}\" opacity=\"0.8\">"
+        "<title>{}: {:.4g}</title></rect>\n",
+        px(std::min(bar.value, 0.0)), top + 3, std::abs(bar.value) / (high - low) * width, kRow - 6,
+        kColours[bar.group % std::size(kColours)], name, bar.value);
+    if (bar.spread > 0)
+      svg += fmt::format(
+          "<line x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{}\" y2=\"{}\" stroke=\"black\"/>\n",
+          px(bar.value - bar.spread), px(bar.value + bar.spread), top + kRow / 2, top + kRow / 2);
+    svg += fmt::format("<text x=\"{:.1f}\" y=\"{}\">{:.3g}</text>\n",
+                       px(std::max(bar.value + bar.spread, 0.0)) + 5, top + 14, bar.value);
   }
   return svg + "</svg>\n";
 }

@@ -6,11 +6,13 @@
 #include <weft/nn/autocast.hpp>
 #include <weft/nn/checkpointing.hpp>
 #include <weft/nn/devices.hpp>
+#include <weft/nn/flops.hpp>
 #include <weft/nn/init.hpp>
 #include <weft/nn/pooling.hpp>
 #include <weft/nn/positions.hpp>
 #include <weft/nn/random_state.hpp>
 #include <weft/nn/transformer_stack.hpp>
+#include <weft/vision/vision_transformer.hpp>
 
 #include "support/gradcheck.hpp"
 
@@ -200,6 +202,16 @@ TEST(Pool, SizesFollowTheEncoder) {
   EXPECT_EQ(pooled_size(info, Pooling::mean), 8);
   EXPECT_THAT([&] { weft::nn::pooled_size(info, Pooling::cls_mean); },
               ThrowsMessage<c10::ValueError>(HasSubstr("without a class token")));
+}
+
+TEST(Flops, CountsEachMatrixOnceAToken) {
+  const weft::vision::VisionTransformerImpl encoder(
+      {.image_size = 16, .patch_size = 4, .hidden_size = 8, .num_layers = 2, .num_heads = 2});
+  EXPECT_EQ(weft::nn::input_tokens(encoder.info()), 1 + 16);
+  const double patches = 2 * 16 * (3 * 4 * 4) * 8, projections = 2 * 17 * 4 * 8 * 8,
+               mlp = 2 * 17 * 2 * 8 * 32, attention = 2 * 2 * 17 * 17 * 8;
+  EXPECT_EQ(weft::nn::flops(encoder), patches + 2 * (projections + mlp + attention));
+  EXPECT_EQ(weft::nn::input_tokens({.family = "bert", .max_tokens = 64}), 64);
 }
 
 }  // namespace nn_tools_test

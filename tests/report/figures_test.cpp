@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include <torch/nn/functional/normalization.h>
 #include <torch/types.h>
 
 #include <weft/report/embeddings.hpp>
@@ -65,6 +66,38 @@ TEST(ScatterPlot, DrawsAPointForEachPair) {
   EXPECT_EQ(count_of(scatter_plot({many}, {}), "<circle "), 1000);
 }
 
+TEST(LinePlot, DrawsABandAroundALineThatHasOne) {
+  using weft::report::line_plot;
+  // From 0 to 10 in both directions on a frame of 100 x 100 pixels, its origin at (62, 130).
+  const auto svg = line_plot({{"a", {0, 10}, {1, 9}, {1, 1}}, {"b", {0, 10}, {5, 5}}},
+                             {.width = 176, .height = 174});
+  EXPECT_THAT(svg, HasSubstr("d=\"M62.0 110.0L162.0 30.0L162.0 50.0L62.0 130.0Z\""));
+  EXPECT_EQ(count_of(svg, "Z\""), 1);
+  EXPECT_THAT(svg, HasSubstr("d=\"M62.0 120.0L162.0 40.0\" fill=\"none\""));
+  // On a logarithmic axis a band that reaches 0 is left out there, its line is not.
+  const auto log = line_plot({{"", {0, 1, 2}, {10, 10, 10}, {9, 10, 9}}}, {.log_y = true});
+  EXPECT_EQ(count_of(log, "Z"), 2);
+  // A band is thinned with its line.
+  weft::report::Series many{"m", {}, {}, {}};
+  for (int i = 0; i < 5000; ++i) many.x.push_back(i), many.y.push_back(0), many.spread.push_back(1);
+  const auto thin = line_plot({many}, {});
+  EXPECT_EQ(count_of(thin.substr(0, thin.find("Z\"")), "L"), 1999);
+}
+
+TEST(BarPlot, DrawsBarsFromZeroWithWhiskers) {
+  using weft::report::bar_plot;
+  // 100 pixels for -2 to 8, so that 0 is at 190 + 20.
+  const auto svg = bar_plot({{"a <b>", 6, 2}, {"b", -2, 0, 1}, {"none", NAN}},
+                            {.title = "t & u", .x_label = "x", .width = 346});
+  EXPECT_EQ(count_of(svg, "<rect "), 3);  // background and two bars
+  for (const auto* part :
+       {"<rect x=\"210.0\" y=\"33\" width=\"60.0\" height=\"14\" fill=\"#1f77b4\"",
+        "<rect x=\"190.0\" y=\"53\" width=\"20.0\" height=\"14\" fill=\"#d62728\"",
+        "x1=\"250.0\" x2=\"290.0\"", "a &lt;b&gt;: 6</title>", "t &amp; u", ">none<"})
+    EXPECT_THAT(svg, HasSubstr(part));
+  EXPECT_EQ(count_of(svg, "stroke=\"black\""), 1);
+}
+
 TEST(Pca, FindsTheAxesOfAnEllipse) {
   // Points on two orthogonal axes: (1, 1)/sqrt 2 with deviation 3, (1, -1)/sqrt 2 with 1.
   const auto r = std::sqrt(0.5);
@@ -105,6 +138,49 @@ TEST(ModalityGap, IsTheDistanceOfTheMeans) {
         weft::report::modality_gap(image, torch::ones({1, 3}));
       },
       ThrowsMessage<c10::ValueError>(HasSubstr("got [2, 2] and [1, 3]")));
+}
+
+TEST(Alignment, IsTheMeanPowerOfTheDistance) {
+  using weft::report::alignment;
+  const auto a = torch::tensor({{1.0, 0.0}, {0.0, 1.0}}),
+             b = torch::tensor({{1.0, 0.0}, {1.0, 0.0}});
+  EXPECT_NEAR(alignment(a, b), (0 + 2.0) / 2, 1e-12);
+  EXPECT_NEAR(alignment(a, b, 1), std::sqrt(2.0) / 2, 1e-12);
+  EXPECT_EQ(alignment(a, a), 0);
+  EXPECT_THAT(
+      [&] {
+        alignment(a, torch::ones({1, 2}));
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("got [2, 2] and [1, 2]")));
+}
+
+TEST(Uniformity, IsTheLogMeanKernelOfAllPairs) {
+  using weft::report::uniformity;
+  const auto opposite = torch::tensor({{1.0, 0.0}, {-1.0, 0.0}});
+  EXPECT_NEAR(uniformity(opposite), -2 * 4, 1e-12);
+  EXPECT_NEAR(uniformity(torch::ones({3, 2})), 0, 1e-12);
+  // More rows than one block, against torch's distances of all pairs.
+  torch::manual_seed(1);
+  const auto rows = torch::nn::functional::normalize(torch::randn({300, 5}, torch::kDouble));
+  const auto expected = torch::pdist(rows).pow(2).mul(-3).exp().mean().log().item<double>();
+  EXPECT_NEAR(uniformity(rows, 3), expected, 1e-10);
+  EXPECT_THAT(
+      [] {
+        uniformity(torch::ones({1, 2}));
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("got [1, 2]")));
+}
+
+TEST(MeanCosine, IsThatOfAllPairsOfDifferentRows) {
+  torch::manual_seed(2);
+  const auto rows = torch::nn::functional::normalize(torch::randn({7, 4}, torch::kDouble));
+  double sum = 0;
+  for (int i = 0; i < 7; ++i)
+    for (int j = 0; j < 7; ++j)
+      if (i != j) sum += rows[i].dot(rows[j]).item<double>();
+  EXPECT_NEAR(weft::report::mean_cosine(rows), sum / 42, 1e-12);
+  EXPECT_THAT([] { weft::report::mean_cosine(torch::ones({3})); },
+              ThrowsMessage<c10::ValueError>(HasSubstr("got [3]")));
 }
 
 }  // namespace figures_test
