@@ -17,7 +17,6 @@
 #include <weft/checkpoint/dual_encoder_folder.hpp>
 #include <weft/checkpoint/dual_families.hpp>
 #include <weft/checkpoint/preprocessor.hpp>
-#include <weft/checkpoint/snapshot.hpp>
 #include <weft/core/flags.hpp>
 #include <weft/data/augment.hpp>
 #include <weft/data/captions.hpp>
@@ -26,16 +25,15 @@
 #include <weft/eval/negatives.hpp>
 #include <weft/eval/retrieval.hpp>
 #include <weft/nn/random_state.hpp>
-#include <weft/nn/transformer_stack.hpp>
 #include <weft/report/run_log.hpp>
 #include <weft/report/stages.hpp>
 #include <weft/tokenizers/bpe_trainer.hpp>
 #include <weft/train/contrastive.hpp>
 #include <weft/train/rules.hpp>
 #include <weft/train/trainer.hpp>
-#include <weft/vision/vision_transformer.hpp>
 
 #include "program.hpp"
+#include "training.hpp"
 
 namespace {
 
@@ -179,59 +177,19 @@ weft::checkpoint::DualEncoderFolder assemble(const Options& options) {
   return clip;
 }
 
-/// What a run would do, after one batch through the whole model; writes nothing.
-int dry_run(const Options& options, weft::checkpoint::DualEncoderFolder& clip,
-            const weft::data::ImageTextLoaderOptions& source) {
-  using namespace weft;
-  data::ImageTextLoader loader(source, data::augmenting(options.augment, source.transform));
-  train::StreamPairTask task(clip.model, clip.tokenizer, loader, options.trainer.seed);
-  report::Stages stages;
-  const auto step = task.step();
-  step.loss.backward();
-  stages.lap("first_step");
-  int64_t trained = 0, all = 0;
-  for (const auto& parameter : clip.model->parameters()) {
-    all += parameter.numel();
-    if (parameter.requires_grad()) trained += parameter.numel();
-  }
-  std::cout << Json::object({{"samples", loader.size()},
-                             {"batch", step.samples},
-                             {"steps", loader.batches() * options.trainer.epochs},
-                             {"loss", step.loss.item<double>()},
-                             {"parameters", all},
-                             {"trained_parameters", trained},
-                             {"seconds", stages.json()}})
-                   .dump()
-            << std::endl;
-  return 0;
-}
-
 int run(const Options& options) {
   using namespace weft;
   report::Stages stages;
-  if (options.trainer.resume.empty() &&
-      !checkpoint::Snapshots(fs::path(options.out) / "checkpoints").list().empty())
-    throw Error(
-        options.out + ": holds a run already; go on with --resume latest, or name another --out",
-        ErrorKind::usage);
-
+  refuse_old_run(options.out, options.trainer);
   auto clip = assemble(options);
   auto& model = clip.model;
   const auto& tokenizer = clip.tokenizer;
-  if (options.patch_dropout > 0) {
-    auto* image = dynamic_cast<vision::VisionTransformerImpl*>(model->image.get());
-    if (image == nullptr)
-      throw Error("--patch-dropout: the image tower has no patches", ErrorKind::usage);
-    image->options.patch_dropout = options.patch_dropout;
-  }
+  set_patch_dropout(*model->image, options.patch_dropout);
   if (options.lock_vision) model->lock_image();
   if (options.lock_text) model->lock_text();
   for (const auto& [folder, locked] :
        {std::pair(&clip.image, options.lock_vision), std::pair(&clip.text, options.lock_text)})
-    if (options.grad_checkpointing && !locked && nn::checkpoint_activations(*folder->encoder) == 0)
-      throw Error("--grad-checkpointing: " + folder->encoder->info().family +
-                      " has no transformer blocks; leave the flag out, or lock the tower",
-                  ErrorKind::usage);
+    if (options.grad_checkpointing && !locked) checkpoint_tower(*folder->encoder);
   if (options.image_size) clip.transform.size = clip.transform.resize = *options.image_size;
 
   data::ImageTextLoaderOptions source{.shards = options.train,
@@ -242,7 +200,12 @@ int run(const Options& options) {
                                       .epochs = options.trainer.epochs,
                                       .max_bad_fraction = options.max_bad_fraction,
                                       .transform = clip.transform};
-  if (options.dry_run) return dry_run(options, clip, source);
+  if (options.dry_run) {
+    data::ImageTextLoader loader(source, data::augmenting(options.augment, source.transform));
+    train::StreamPairTask task(model, tokenizer, loader, options.trainer.seed);
+    std::cout << dry_run(*model, task, loader, options.trainer).dump() << std::endl;
+    return 0;
+  }
   report::RunLog log(options.out);
   log.config(to_json(options));
   if (!options.tokenizer && !fs::is_directory(options.model.value_or(options.text.value_or(""))))

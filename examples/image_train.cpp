@@ -10,6 +10,7 @@
 #include <cmath>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <optional>
 
 #include <weft/checkpoint/classifier_folder.hpp>
@@ -19,6 +20,7 @@
 #include <weft/data/labels.hpp>
 #include <weft/eval/classify.hpp>
 #include <weft/eval/clip_report.hpp>
+#include <weft/eval/labelled.hpp>
 #include <weft/eval/zero_shot.hpp>
 #include <weft/nn/random_state.hpp>
 #include <weft/report/run_log.hpp>
@@ -62,7 +64,7 @@ struct Options {
     v("pool", o.pool, "what a new head reads; by default as heads of the encoder's family do");
     v("augment", o.augment);
     v("loss", o.loss);
-    v("lock_vision", o.lock_vision, "freeze the encoder: a linear probe");
+    v("lock_vision", o.lock_vision, "freeze the encoder; it runs once, over images as they are");
     v("layer_decay", o.layer_decay,
       "a layer's learning rate is this share of the next one's; for fine-tuning");
     v("head_dropout", o.head_dropout, "dropout before a new head");
@@ -204,27 +206,47 @@ int run(const Options& options) {
   if (options.lock_vision) model->lock_encoder();
   if (options.grad_checkpointing && !options.lock_vision) checkpoint_tower(*model->encoder);
 
-  data::ImageTextLoaderOptions source{.shards = options.train,
-                                      .batch_size = options.batch_size,
-                                      .workers = options.workers,
-                                      .seed = options.trainer.seed,
-                                      .epochs = options.trainer.epochs,
-                                      .needs_caption = false,
-                                      .needs_label = true,
-                                      .max_bad_fraction = options.max_bad_fraction,
-                                      .transform = folder.transform};
-  data::ImageTextLoader loader(source, data::augmenting(options.augment, folder.transform));
-  train::ClassificationTask task(model, loader, options.loss);
+  const data::ImageTextLoaderOptions source{.shards = options.train,
+                                            .batch_size = options.batch_size,
+                                            .workers = options.workers,
+                                            .seed = options.trainer.seed,
+                                            .epochs = options.trainer.epochs,
+                                            .needs_caption = false,
+                                            .needs_label = true,
+                                            .max_bad_fraction = options.max_bad_fraction,
+                                            .transform = folder.transform};
+  auto once = source;  // a plain pass
+  once.shuffle = once.drop_last = false;
+  once.epochs = 1;
+  const bool cached = options.lock_vision && !options.dry_run;
+  data::ImageTextLoader loader(
+      cached ? once : source,
+      cached ? data::ImageTransform() : data::augmenting(options.augment, folder.transform));
   if (options.dry_run) {
+    train::ClassificationTask task(model, loader, options.loss);
     std::cout << dry_run(*model, task, loader, options.trainer).dump() << std::endl;
     return 0;
   }
   report::RunLog log(options.out);
   log.config(to_json(options));
   stages.lap("models");
+  eval::FeatureOptions features{.precision = options.trainer.precision};
+  std::unique_ptr<train::Task> task;
+  if (cached) {
+    report::Progress progress(log.console(), "features", loader.size(), "images");
+    features.progress = [&](int64_t done) { progress.update(done); };
+    auto samples = eval::labelled_features(eval::image_tower(folder), loader, features, stages,
+                                           model->options.num_classes);
+    progress.finish();
+    features.progress = {};
+    task = std::make_unique<train::CachedClassificationTask>(
+        model, std::move(samples), options.batch_size, options.trainer.seed, options.loss);
+  } else {
+    task = std::make_unique<train::ClassificationTask>(model, loader, options.loss);
+  }
   auto rule = train::GroupRule(train::default_rule);
   if (options.layer_decay < 1) rule = train::layer_decay(*model, options.layer_decay, rule);
-  train::Trainer trainer(*model, task, options.trainer, log, rule);
+  train::Trainer trainer(*model, *task, options.trainer, log, rule);
   const auto summary = trainer.run();
   if (trainer.average()) trainer.average()->copy_to_parameters();
   if (loader.bad().total() > 0) log.warn(loader.bad().summary());
@@ -234,11 +256,9 @@ int run(const Options& options) {
   auto result = Json::object();
   eval::ClassificationResult accuracy;
   if (options.val && summary.signal == 0) {
-    source.shards = *options.val;
-    source.shuffle = source.drop_last = false;
-    source.epochs = 1;
-    data::ImageTextLoader val(source);
-    accuracy = eval::classify(*model, val, {.precision = options.trainer.precision}, stages);
+    once.shards = *options.val;
+    data::ImageTextLoader val(once);
+    accuracy = eval::classify(*model, val, features, stages);
     result = accuracy.json("classify", folder.classes).set("images", accuracy.samples);
     log.scalars(summary.steps, {{"val/top1", accuracy.top1}, {"val/top5", accuracy.top5}});
     if (val.bad().total() > 0) log.warn(val.bad().summary());

@@ -8,8 +8,12 @@
 // image: size and SHA-256 of the upright RGB bytes. text: ids and tokens; --stdin reads one JSON
 // string a line. model: family, configuration, parameters, FLOPs, every tensor. shards: samples,
 // fields, and what is damaged. --json: one JSON object a line.
+#include <algorithm>
+#include <utility>
+
 #include <torch/types.h>
 
+#include <weft/checkpoint/classifier_folder.hpp>
 #include <weft/checkpoint/dual_encoder_folder.hpp>
 #include <weft/checkpoint/encoder_folder.hpp>
 #include <weft/checkpoint/preprocessor.hpp>
@@ -129,19 +133,40 @@ void show_encoder(const std::string& role, const weft::checkpoint::EncoderFolder
   }
 }
 
-void show_model(const std::string& folder, const Options& options) {
-  if (!weft::checkpoint::is_dual_encoder(folder)) {
-    show_encoder("encoder", weft::checkpoint::load_encoder(folder), options);
-    return;
-  }
-  const auto clip = weft::checkpoint::load_dual_encoder(folder);
+/// A model's parameters in number, and the lines of those that belong to none of its towers.
+std::pair<int64_t, Json> beside_towers(const torch::nn::Module& model,
+                                       const std::vector<std::string>& towers) {
   int64_t parameters = 0;
-  auto heads = Json::array();  // what belongs to neither tower
-  for (const auto& item : clip.model->named_parameters()) {
+  auto heads = Json::array();
+  for (const auto& item : model.named_parameters()) {
     parameters += item.value().numel();
-    if (!item.key().starts_with("image.") && !item.key().starts_with("text."))
+    if (std::ranges::none_of(towers, [&](auto& tower) { return item.key().starts_with(tower); }))
       heads.push_back(tensor_line(item));
   }
+  return {parameters, heads};
+}
+
+void show_classifier(const std::string& folder, const Options& options) {
+  const auto loaded = weft::checkpoint::load_image_classifier(folder);
+  const auto [parameters, heads] = beside_towers(*loaded.model, {"encoder."});
+  print(Json::object({{"family", "image_classifier"},
+                      {"parameters", parameters},
+                      {"options", weft::to_json(loaded.model->options)},
+                      {"classes", loaded.classes},
+                      {"flops_per_input", weft::nn::flops(*loaded.image.encoder)},
+                      {"transform", weft::to_json(loaded.transform)},
+                      {"tensors", heads}}),
+        options.json);
+  show_encoder("image", loaded.image, options);
+}
+
+void show_model(const std::string& folder, const Options& options) {
+  if (!weft::checkpoint::is_dual_encoder(folder)) {
+    if (weft::checkpoint::is_image_classifier(folder)) return show_classifier(folder, options);
+    return show_encoder("encoder", weft::checkpoint::load_encoder(folder), options);
+  }
+  const auto clip = weft::checkpoint::load_dual_encoder(folder);
+  const auto [parameters, heads] = beside_towers(*clip.model, {"image.", "text."});
   print(Json::object({{"family", "dual_encoder"},
                       {"parameters", parameters},
                       {"options", weft::to_json(clip.model->options)},

@@ -152,6 +152,7 @@ void add_curves(report::HtmlReport& page, const std::vector<report::StepMetrics>
     };
   };
   draw("loss", [](const auto& line) { return std::optional(line.loss); });
+  draw("accuracy of the batch", extra("accuracy"));
   draw("learning rate", [](const auto& line) { return std::optional(line.lr); });
   draw("logit scale, exp(tau)", extra("logit_scale"));
   draw("temperature, exp(-tau)", [scale = extra("logit_scale")](const auto& line) {

@@ -1,8 +1,4 @@
-#include <algorithm>
-
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/index_select.h>
-#include <ATen/ops/randperm.h>
 #include <ATen/ops/stack.h>
 #include <torch/types.h>
 #include <torch/utils.h>
@@ -13,6 +9,7 @@
 
 #include "core/fail.hpp"
 #include "data/epoch_order.hpp"
+#include "train/loader_step.hpp"
 
 namespace weft::train {
 namespace {
@@ -74,10 +71,8 @@ Tensor StreamPairTask::text_rows(const std::vector<std::string>& captions) {
 }
 
 StepResult StreamPairTask::step() {
-  const double waited = loader_.wait_seconds();
-  auto batch = loader_.next();
   StepResult out;
-  out.data_wait_seconds = loader_.wait_seconds() - waited;
+  const auto batch = take_batch(loader_, out);
   if (!batch) return out;
 
   std::vector<std::string> captions;
@@ -88,11 +83,6 @@ StepResult StreamPairTask::step() {
   const EncoderInput pixels{.data = batch->pixels.to(model_->logit_scale.device())};
   const auto image = model_->encode_image(pixels), text = text_rows(captions);
   out.loss = model_->loss(image, text);
-  out.samples = batch->pixels.size(0);
-  out.epoch_end = batch->last;
-  out.epoch = static_cast<double>(batch->epoch) +
-              static_cast<double>(batch->index + 1) /
-                  static_cast<double>(std::max<int64_t>(loader_.batches(), 1));
   out.extra = measures(*model_, image, text);
   return out;
 }
@@ -104,33 +94,23 @@ CachedPairTask::CachedPairTask(models::DualEncoder model,
     : model_(std::move(model)),
       tokenizer_(std::move(tokenizer)),
       pairs_(std::move(pairs)),
-      batch_size_(batch_size),
+      rows_(pairs_.image.size(0), batch_size, seed),
       seed_(seed),
       features_(features) {
   const auto count = pairs_.image.size(0);
-  if (batch_size < 1 || batch_size > count)
-    fail("a batch of {} samples cannot be made from {}: choose a smaller --batch-size", batch_size,
-         count);
   first_.assign(count + 1, 0);
   const auto owner = pairs_.owner.contiguous();
   for (int64_t i = 0; i < owner.numel(); ++i) ++first_[owner.data_ptr<int64_t>()[i] + 1];
   for (int64_t i = 0; i < count; ++i) first_[i + 1] += first_[i];
-  shuffle();
-}
-
-void CachedPairTask::shuffle() {
-  auto generator = at::detail::createCPUGenerator(data::mixed(static_cast<uint64_t>(seed_), 0) ^
-                                                  data::mixed(static_cast<uint64_t>(epoch_), 0));
-  order_ = at::randperm(pairs_.image.size(0), generator, at::kLong);
 }
 
 StepResult CachedPairTask::step() {
-  const auto rows = order_.narrow(0, position_ * batch_size_, batch_size_);
+  const auto rows = rows_.batch();
   std::vector<int64_t> texts;
-  for (int64_t i = 0; i < batch_size_; ++i) {
+  for (int64_t i = 0; i < rows.size(0); ++i) {
     const auto row = rows.data_ptr<int64_t>()[i];
     texts.push_back(first_[row] +
-                    static_cast<int64_t>(draw_caption(seed_, epoch_, pairs_.keys[row],
+                    static_cast<int64_t>(draw_caption(seed_, rows_.epoch(), pairs_.keys[row],
                                                       first_[row + 1] - first_[row])));
   }
   model_->train();
@@ -147,40 +127,9 @@ StepResult CachedPairTask::step() {
   }
   StepResult out;
   out.loss = model_->loss(image, text);
-  out.samples = batch_size_;
-  out.epoch_end = ++position_ == steps_per_epoch();
-  out.epoch = static_cast<double>(epoch_) +
-              static_cast<double>(position_) / static_cast<double>(steps_per_epoch());
   out.extra = measures(*model_, image, text);
-  if (out.epoch_end) {
-    ++epoch_;
-    position_ = 0;
-    shuffle();
-  }
+  rows_.advance(out);
   return out;
-}
-
-Json CachedPairTask::state() const {
-  return Json::object({{"epoch", epoch_},
-                       {"batch", position_},
-                       {"samples", pairs_.image.size(0)},
-                       {"batch_size", batch_size_},
-                       {"seed", seed_}});
-}
-
-void CachedPairTask::restore(const Json& state) {
-  const auto same = [&](const char* what, int64_t now) {
-    const auto then = state.at(what).as_int();
-    if (then != now)
-      fail("the checkpoint was made with {} {}, this run has {}; resume with what it was made with",
-           what, then, now);
-  };
-  same("samples", pairs_.image.size(0));
-  same("batch_size", batch_size_);
-  same("seed", seed_);
-  epoch_ = state.at("epoch").as_int();
-  position_ = state.at("batch").as_int();
-  shuffle();
 }
 
 }  // namespace weft::train

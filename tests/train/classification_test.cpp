@@ -103,6 +103,39 @@ TEST(ClassificationTask, TakesUpTheDataWhereItStood) {
   EXPECT_FALSE(other.step().loss.defined());
 }
 
+TEST(CachedClassificationTask, TrainsTheHeadOnRowsInMemory) {
+  torch::manual_seed(0);
+  auto net = model();
+  net->lock_encoder();
+  weft::eval::LabelledFeatures samples{
+      torch::randn({10, 192}), torch::randint(3, {10}, torch::kLong), std::vector<std::string>(10)};
+  weft::train::CachedClassificationTask task(net, samples, 3, 5, {.label_smoothing = 0.2});
+  weft::train::EpochRows order(10, 3, 5);
+  ASSERT_EQ(task.steps_per_epoch(), 3);
+  for (int i = 0; i < 4; ++i) {
+    const auto rows = order.batch();
+    const auto labels = samples.labels.index({rows});
+    const auto logits = samples.features.index({rows}).mm(net->head->weight.t()) + net->head->bias;
+    const auto smoothed = 0.8 * torch::one_hot(labels, 3) + 0.2 / 3;
+    const auto loss = -(smoothed * logits.log_softmax(1)).sum(1).mean();
+    const auto step = task.step();
+    EXPECT_NEAR(step.loss.item<double>(), loss.item<double>(), 1e-5);
+    EXPECT_NEAR(step.extra[0].second,
+                logits.argmax(1).eq(labels).to(torch::kDouble).mean().item<double>(), 1e-12);
+    EXPECT_EQ(step.epoch_end, i == 2);
+    weft::train::StepResult ignored;
+    order.advance(ignored);
+  }
+  const auto state = task.state();
+  const auto expected = task.step().loss;
+  weft::train::CachedClassificationTask other(net, samples, 3, 5, {.label_smoothing = 0.2});
+  other.restore(state);
+  const auto step = other.step();
+  EXPECT_TRUE(torch::equal(step.loss, expected));
+  step.loss.backward();
+  EXPECT_TRUE(net->head->weight.grad().defined());
+}
+
 TEST(ClassificationTask, NamesWhatDoesNotFit) {
   const Data data(8);
   auto loader = data.loader();
@@ -125,6 +158,12 @@ TEST(ClassificationTask, NamesWhatDoesNotFit) {
 TEST(CountClasses, IsOneMoreThanTheLargestLabel) {
   const Data data(8);
   EXPECT_EQ(weft::data::count_classes(data.shards()), 3);
+  const TempFolder wild;
+  auto sample = sample_of(0);
+  sample.fields["cls"] = "9223372036854775807";
+  write_shard(wild / "s.tar", {sample});
+  EXPECT_THAT([&] { weft::data::count_classes(wild / "s.tar"); },
+              ThrowsMessage<Error>(HasSubstr("sample 'k00000' has the label 9223372036854775807")));
   const Data bare(2, /*labels=*/false);
   try {
     weft::data::count_classes(bare.shards());

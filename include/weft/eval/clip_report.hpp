@@ -35,8 +35,8 @@ WEFT_API void add_space_figures(report::HtmlReport& page, const PairRows& rows,
 WEFT_API void add_classification(report::HtmlReport& page, const ClassificationResult& result,
                                  const std::vector<std::string>& names);
 
-/// Curves over the steps of a run: loss, learning rate, the scale and the temperature 1 / scale,
-/// gradient norm, rate, and "modality_gap" where the task reports one.
+/// Curves over the steps of a run: loss, learning rate, gradient norm and rate, and where the task
+/// reports them "accuracy", the scale and the temperature 1 / scale, and "modality_gap".
 WEFT_API void add_curves(report::HtmlReport& page, const std::vector<report::StepMetrics>& metrics);
 
 /// Each image beside attention_maps() of it: what its vector rests on. pixels [K, 3, S, S] uint8.

@@ -3,7 +3,9 @@
 #include <weft/core/export.hpp>
 #include <weft/core/options.hpp>
 #include <weft/data/image_text.hpp>
+#include <weft/eval/labelled.hpp>
 #include <weft/models/image_classifier.hpp>
+#include <weft/train/epoch_rows.hpp>
 #include <weft/train/trainer.hpp>
 
 namespace weft::train {
@@ -37,6 +39,28 @@ class WEFT_API ClassificationTask : public Task {
  private:
   models::ImageClassifier model_;
   data::ImageTextLoader& loader_;
+  ClassificationOptions options_;
+};
+
+/// The same of the head alone, on features of a locked encoder, which ran once: logs and loss are
+/// those of ClassificationTask, the order is that of EpochRows.
+class WEFT_API CachedClassificationTask : public Task {
+ public:
+  /// `samples` are the model's features with their labels. Throws Error where a batch is larger
+  /// than the data.
+  CachedClassificationTask(models::ImageClassifier model, eval::LabelledFeatures samples,
+                           int64_t batch_size, int64_t seed,
+                           const ClassificationOptions& options = {});
+
+  StepResult step() override;
+  int64_t steps_per_epoch() const override { return rows_.batches(); }
+  Json state() const override { return rows_.state(); }
+  void restore(const Json& state) override { rows_.restore(state); }
+
+ private:
+  models::ImageClassifier model_;
+  eval::LabelledFeatures samples_;
+  EpochRows rows_;
   ClassificationOptions options_;
 };
 

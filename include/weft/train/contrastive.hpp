@@ -12,6 +12,7 @@
 #include <weft/eval/features.hpp>
 #include <weft/models/dual_encoder.hpp>
 #include <weft/tokenizers/tokenizer.hpp>
+#include <weft/train/epoch_rows.hpp>
 #include <weft/train/trainer.hpp>
 
 namespace weft::train {
@@ -64,21 +65,18 @@ class WEFT_API CachedPairTask : public Task {
 
   StepResult step() override;
   void after_step() override { model_->clamp_scale_(); }
-  int64_t steps_per_epoch() const override { return pairs_.image.size(0) / batch_size_; }
-  Json state() const override;
-  void restore(const Json& state) override;
+  int64_t steps_per_epoch() const override { return rows_.batches(); }
+  Json state() const override { return rows_.state(); }
+  void restore(const Json& state) override { rows_.restore(state); }
 
  private:
-  void shuffle();
-
   models::DualEncoder model_;
   std::shared_ptr<tokenizers::Tokenizer> tokenizer_;
   eval::PairFeatures pairs_;
-  int64_t batch_size_, seed_;
+  EpochRows rows_;
+  int64_t seed_;
   eval::FeatureOptions features_;
-  std::vector<int64_t> first_;        // [N + 1], first caption of each image
-  Tensor order_;                      // [N] of this epoch
-  int64_t epoch_ = 0, position_ = 0;  // batches taken from this epoch
+  std::vector<int64_t> first_;  // [N + 1], first caption of each image
 };
 
 }  // namespace weft::train
