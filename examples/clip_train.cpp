@@ -160,8 +160,16 @@ weft::checkpoint::DualEncoderFolder assemble(const Options& options) {
   nn::seed_all(options.trainer.seed);
   auto image = Json::object(), text = Json::object({{"vocab_size", tokenizer->vocab_size()}});
   if (options.image_size) image.set("image_size", *options.image_size);
-  if (checkpoint::dual_presets().contains(options.model.value_or(options.text.value_or(""))))
-    text.set("eos_token_id", tokenizer->encode("").ids.back());
+  if (checkpoint::dual_presets().contains(options.model.value_or(options.text.value_or("")))) {
+    const auto ends = tokenizer->encode("").ids;
+    if (ends.empty())
+      throw Error(
+          "--tokenizer: CLIP's text tower reads the token that ends a text, and this tokenizer "
+          "adds "
+          "none; name one that does, such as CLIP's",
+          ErrorKind::usage);
+    text.set("eos_token_id", ends.back());
+  }
   checkpoint::DualEncoderFolder clip;
   if (options.model) {
     clip = checkpoint::make_dual_encoder(*options.model, image, text,

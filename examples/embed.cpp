@@ -12,6 +12,7 @@
 #include <torch/types.h>
 
 #include <weft/core/flags.hpp>
+#include <weft/data/sample.hpp>
 #include <weft/eval/embedder.hpp>
 #include <weft/io/image.hpp>
 
@@ -63,9 +64,7 @@ void print(const char* kind, const std::vector<std::string>& inputs, const torch
 /// Words behind --text that are image files: `embed --text "a dog" dog.jpg` means the picture.
 void take_images(std::vector<std::string>& texts, std::vector<std::string>& files) {
   const auto is_image = [](const std::string& word) {
-    const auto extension = std::filesystem::path(word).extension();
-    return (extension == ".jpg" || extension == ".jpeg" || extension == ".png") &&
-           std::filesystem::is_regular_file(word);
+    return weft::data::is_image_name(word) && std::filesystem::is_regular_file(word);
   };
   for (const auto& word : texts)
     if (is_image(word)) files.push_back(word);

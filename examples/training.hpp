@@ -27,6 +27,10 @@ inline void refuse_old_run(const std::string& out, const weft::train::TrainerOpt
 /// --patch-dropout on an image encoder, 0 = none.
 inline void set_patch_dropout(weft::Encoder& encoder, double share) {
   if (share == 0) return;
+  if (!(share > 0 && share < 1))
+    throw weft::Error("--patch-dropout: expected a share of 0 or more and below 1, found " +
+                          std::to_string(share),
+                      weft::ErrorKind::usage);
   auto* image = dynamic_cast<weft::vision::VisionTransformerImpl*>(&encoder);
   if (image == nullptr)
     throw weft::Error("--patch-dropout: the image tower has no patches", weft::ErrorKind::usage);

@@ -2,12 +2,16 @@
 //
 //     prompt_templates --model runs/lit --shards 'clothing-128/val-000000.tar'
 //                      --classes clothing-128/classes.json --out studies/prompt_templates
+//     prompt_templates --model runs/lit --shards 'flickr8k-128/val-000000.tar' --from-captions 3
+//                      --classes nouns.json --out studies/prompt_templates
 //
 // Scores every template by itself, the classes' own prompts where the file has them, and ensembles
 // of the first k templates (Radford et al., 2021, section 3.1.4: unit vectors, their mean, unit
 // length again), in the given order and in --seeds random ones. Images are encoded once, texts too.
 // Prints a table, writes prompt_templates.svg (a bar each) and prompt_ensembles.svg (accuracy by
 // k), and ends in one JSON object.
+#include <algorithm>
+#include <cctype>
 #include <map>
 #include <numeric>
 #include <random>
@@ -31,6 +35,7 @@ namespace eval = weft::eval;
 struct Options {
   std::string model, shards, classes;
   std::optional<std::string> templates = {};
+  int64_t from_captions = 0;
   study::Common common = {.out = {}, .seeds = 20};
 
   template <class Self, class V>
@@ -40,6 +45,9 @@ struct Options {
     v("classes", o.classes, weft::required, "JSON file of the classes");
     v("templates", o.templates,
       "file of templates with {} for the class, a line each; else twelve of weft's own");
+    v("from_captions", o.from_captions,
+      "captioned shards: an image is of the class that this many of its captions name, where that "
+      "is one class; other images are left out. 0 = the shards' labels");
     v("common", o.common);
   }
 };
@@ -60,10 +68,48 @@ const std::vector<std::string> kTemplates = {"{}",
 
 using Prompts = std::vector<std::vector<std::string>>;  // [C][T]
 
+/// How many captions name a class: as a word of its own, or with an s behind it.
+int64_t named_by(const std::vector<std::string>& captions, const std::string& name) {
+  const auto letter = [](char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; };
+  const auto lower = [](std::string text) {
+    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return text;
+  };
+  return std::count_if(captions.begin(), captions.end(), [&](const std::string& caption) {
+    const auto text = " " + lower(caption) + "  ", word = lower(name);
+    for (auto at = text.find(word); at != text.npos; at = text.find(word, at + 1)) {
+      const auto end = at + word.size();
+      if (!letter(text[at - 1]) && !letter(text[end + (text[end] == 's' ? 1 : 0)])) return true;
+    }
+    return false;
+  });
+}
+
+/// Labelled pixels of captioned shards, as --from-captions says.
+std::pair<torch::Tensor, torch::Tensor> read_captioned(weft::data::ImageTextLoader& loader,
+                                                       const std::vector<std::string>& names,
+                                                       int64_t captions) {
+  std::vector<torch::Tensor> pixels;
+  std::vector<int64_t> labels;
+  while (const auto batch = loader.next()) {
+    for (size_t i = 0; i < batch->keys.size(); ++i) {
+      std::vector<int64_t> named;
+      for (size_t c = 0; c < names.size(); ++c)
+        if (named_by(batch->captions[i], names[c]) >= captions)
+          named.push_back(static_cast<int64_t>(c));
+      if (named.size() != 1) continue;
+      labels.push_back(named.front());
+      pixels.push_back(batch->pixels[static_cast<int64_t>(i)]);
+    }
+  }
+  if (labels.empty()) throw study::Error("--from-captions: no image is of any one class");
+  return {at::stack(pixels), torch::tensor(labels)};
+}
+
 /// Zero-shot accuracy of any prompts; every text is encoded once.
 class Scorer {
  public:
-  explicit Scorer(const Options& options)
+  Scorer(const Options& options, const std::vector<std::string>& names)
       : clip_(weft::checkpoint::load_dual_encoder(options.model)) {
     if (!clip_.tokenizer) weft::checkpoint::fail_without_tokenizer(options.model);
     const auto tower = eval::image_tower(clip_, /*projected=*/true);
@@ -71,13 +117,19 @@ class Scorer {
                                         .workers = options.common.workers,
                                         .shuffle = false,
                                         .drop_last = false,
-                                        .needs_caption = false,
-                                        .needs_label = true,
+                                        .needs_caption = options.from_captions > 0,
+                                        .needs_label = options.from_captions == 0,
                                         .transform = tower.transform});
     weft::report::Stages stages;
-    images_ = eval::labelled_features(
-        tower, loader, {}, stages,
-        static_cast<int64_t>(eval::read_classes(options.classes).names.size()));
+    if (options.from_captions > 0) {
+      const auto [pixels, labels] = read_captioned(loader, names, options.from_captions);
+      images_.features = eval::encode_images(*tower.encoder, tower.encode, pixels, {});
+      images_.labels = labels;
+    } else {
+      images_ =
+          eval::labelled_features(tower, loader, {}, stages, static_cast<int64_t>(names.size()));
+    }
+    counts_ = torch::bincount(images_.labels, {}, static_cast<int64_t>(names.size()));
   }
 
   double top1(const Prompts& prompts) {
@@ -87,6 +139,11 @@ class Scorer {
         .top1;
   }
   int64_t images() const { return images_.labels.size(0); }
+  /// Images of each class.
+  std::vector<int64_t> counts() const {
+    const auto* first = counts_.const_data_ptr<int64_t>();
+    return {first, first + counts_.numel()};
+  }
 
  private:
   torch::Tensor encode(const std::vector<std::string>& texts) {
@@ -106,6 +163,7 @@ class Scorer {
 
   weft::checkpoint::DualEncoderFolder clip_;
   eval::LabelledFeatures images_;
+  torch::Tensor counts_;                        // [C]
   std::map<std::string, torch::Tensor> known_;  // text -> unit row [E]
 };
 
@@ -115,7 +173,7 @@ int run(const Options& options) {
   const auto classes = eval::read_classes(options.classes);
   const auto templates = options.templates ? eval::read_templates(*options.templates) : kTemplates;
   report::Stages stages;
-  Scorer scorer(options);
+  Scorer scorer(options, classes.names);
 
   std::vector<std::vector<std::string>> rows;
   std::vector<report::Bar> bars;
@@ -181,6 +239,7 @@ int run(const Options& options) {
   stages.lap("all");
   std::cout << result.set("ensembles", curve)
                    .set("images", scorer.images())
+                   .set("images_by_class", scorer.counts())
                    .set("options", to_json(options))
                    .set("seconds", std::round(stages.total()))
                    .dump()

@@ -7,6 +7,7 @@
 // query, a text or another image. Prints a table, writes toy_retrieval.html with the nearest images
 // beside each query, and ends in one JSON object. A file that is damaged is left out with a
 // warning.
+#include <weft/data/sample.hpp>
 #include <weft/eval/embedder.hpp>
 #include <weft/eval/retrieval.hpp>
 #include <weft/io/image.hpp>
@@ -47,12 +48,9 @@ struct Options {
 std::vector<fs::path> image_files(const fs::path& folder) {
   if (!fs::is_directory(folder)) throw Error("--images " + folder.string() + ": no such folder");
   std::vector<fs::path> out;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    auto extension = entry.path().extension().string();
-    for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    for (const auto* known : {".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-      if (extension == known && entry.is_regular_file()) out.push_back(entry.path());
-  }
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    if (entry.is_regular_file() && weft::data::is_image_name(entry.path()))
+      out.push_back(entry.path());
   std::sort(out.begin(), out.end());
   return out;
 }

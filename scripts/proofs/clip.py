@@ -20,7 +20,7 @@ TWIN = ROOT / "scripts/proofs/clip_twin.py"
 
 def train_clip(work, steps):
     return last_json([BIN / "clip_train", "--model", work / "model", "--tokenizer", VOCABULARY, "--train", work / "train-*.tar",
-                      "--val", FLICKR / "val-000000.tar", "--no-shuffle", "--scale", 1, 1, "--ratio", 1, 1, "--batch-size", BATCH,
+                      "--val", FLICKR / "val-000000.tar", "--no-shuffle", "--workers", 1, "--scale", 1, 1, "--ratio", 1, 1, "--batch-size", BATCH,
                       "--total-steps", steps, "--max-steps", steps, "--precision", PRECISION, "--max-text-tokens", TOKENS,
                       "--lr", RECIPE["lr"], "--wd", RECIPE["wd"], "--beta1", RECIPE["beta1"], "--beta2", RECIPE["beta2"],
                       "--eps", RECIPE["eps"], "--warmup", RECIPE["warmup"], "--lr-scheduler", "cosine",
@@ -76,7 +76,9 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(sys.argv[2] if len(sys.argv) > 2 else temporary)
         work.mkdir(parents=True, exist_ok=True)
-        last_json([sys.executable, TWIN, "prepare", work, FLICKR, EPOCHS])
+        mark = work / "prepared.json"
+        if not mark.exists() or json.loads(mark.read_text())["epochs"] != EPOCHS:
+            last_json([sys.executable, TWIN, "prepare", work, FLICKR, EPOCHS])
         steps = EPOCHS * 6832 // BATCH
         ours = train_clip(work, steps)
         seconds = ours["seconds"]["heads"]

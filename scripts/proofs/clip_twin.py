@@ -11,7 +11,7 @@ from pathlib import Path
 SIZE, TOKENS = 96, 32
 MODEL = dict(embed_dim=256, vision_cfg=dict(image_size=SIZE, patch_size=16, layers=6, width=256),
              text_cfg=dict(context_length=TOKENS, vocab_size=49408, width=256, heads=4, layers=4))
-RECIPE = dict(lr=1e-3, wd=0.2, beta1=0.9, beta2=0.98, eps=1e-6, warmup=100, grad_clip_norm=1.0)
+RECIPE = dict(lr=5e-4, wd=0.2, beta1=0.9, beta2=0.98, eps=1e-6, warmup=100, grad_clip_norm=1.0)
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
@@ -54,6 +54,7 @@ def prepare(folder, flickr, epochs):
                 seen.save(out, "JPEG", quality=95, subsampling=0)
                 add(tar, f"{epoch:03}-{i:05}.jpg", out.getvalue())
                 add(tar, f"{epoch:03}-{i:05}.txt", random.choice(captions).encode())
+    (folder / "prepared.json").write_text(json.dumps({"epochs": epochs}))
     print(json.dumps({"samples": epochs * len(train)}))
 
 

@@ -148,7 +148,7 @@ void save_image_classifier(const ImageClassifierFolder& folder, const fs::path& 
       .set("classes", folder.classes)
       .set("model_type", kModelType)
       .write(target / "config.json");
-  writer.keep_others();
+  writer.keep_others(is_model_file);
   writer.commit();
 }
 

@@ -1,5 +1,7 @@
 #include "checkpoint/config_reader.hpp"
 
+#include <cmath>
+#include <limits>
 #include <vector>
 
 #include "core/fail.hpp"
@@ -89,6 +91,14 @@ std::string activation_name(nn::Activation activation) {
     if (entry.value == activation) return std::string(entry.name);
   fail("the activation {} has no name in Hugging Face's configurations",
        static_cast<int>(activation));
+}
+
+double ratio_of(int64_t part, int64_t whole) {
+  const auto width = static_cast<double>(whole);
+  auto ratio = static_cast<double>(part) / width;
+  while (static_cast<int64_t>(width * ratio) < part)
+    ratio = std::nextafter(ratio, std::numeric_limits<double>::infinity());
+  return ratio;
 }
 
 void refuse_option(std::string_view family, std::string_view option) {

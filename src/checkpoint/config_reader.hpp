@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -34,6 +35,10 @@ class ConfigReader {
 
 /// Hugging Face's name of an activation.
 std::string activation_name(nn::Activation activation);
+
+/// part / whole, such that whole times it, cut to an integer as the libraries cut it, is part
+/// again.
+double ratio_of(int64_t part, int64_t whole);
 
 /// Error: the layout of `family` cannot express `option`.
 [[noreturn]] void refuse_option(std::string_view family, std::string_view option);

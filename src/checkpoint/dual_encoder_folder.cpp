@@ -89,7 +89,8 @@ DualEncoderFolder load_family(const fs::path& folder, const std::string& type) {
   out.transform = image_transform(out.image.preprocessor);
   if (family.read_transform) {
     out.transform = family.read_transform(config, out.transform);
-    out.image.preprocessor = preprocessor_config(out.transform, out.image.preprocessor);
+    out.image.preprocessor.set("image_mean", out.transform.mean)
+        .set("image_std", out.transform.std);
   }
   take_pixel_statistics(*out.image.encoder, out.image.preprocessor,
                         folder / "preprocessor_config.json");
@@ -97,9 +98,8 @@ DualEncoderFolder load_family(const fs::path& folder, const std::string& type) {
   return out;
 }
 
-void write_own(const DualEncoderFolder& folder, const EncoderFolder& image,
-               const fs::path& target) {
-  save_encoder(image, target / "image");
+void write_own(const DualEncoderFolder& folder, const fs::path& target) {
+  save_encoder(with_transform(folder.image, folder.transform), target / "image");
   save_encoder(folder.text, target / "text");
   write_beside(target, heads(*folder.model));
   to_json(folder.model->options).set("model_type", kModelType).write(target / "config.json");
@@ -111,12 +111,12 @@ TowerConfig tower_config(const EncoderFolder& folder) {
           known ? folder.config : families().at(folder.family).config(*folder.encoder)};
 }
 
-void write_family(const DualEncoderFolder& folder, const EncoderFolder& image,
-                  const std::string& layout, const fs::path& target) {
+void write_family(const DualEncoderFolder& folder, const std::string& layout,
+                  const fs::path& target) {
   const auto& family = dual_families().at(layout);
-  auto config = folder.layout == layout
-                    ? folder.config
-                    : family.config(*folder.model, tower_config(image), tower_config(folder.text));
+  auto config = folder.layout == layout ? folder.config
+                                        : family.config(*folder.model, tower_config(folder.image),
+                                                        tower_config(folder.text));
   if (!family.architecture.empty())
     config.set("model_type", layout)
         .set("architectures", std::vector<std::string>{family.architecture});
@@ -127,7 +127,9 @@ void write_family(const DualEncoderFolder& folder, const EncoderFolder& image,
   const auto& weights = family.weights_file;
   write_tensors(target / (weights.empty() ? "model.safetensors" : weights), tensors,
                 {{"format", "pt"}});
-  if (!family.write_transform) image.preprocessor.write(target / "preprocessor_config.json");
+  if (!family.write_transform)
+    with_transform(folder.image, folder.transform)
+        .preprocessor.write(target / "preprocessor_config.json");
   config.write(target / family.config_file);
 }
 
@@ -184,16 +186,18 @@ void save_dual_encoder(const DualEncoderFolder& folder, const fs::path& path,
     fail("{}: the folder's towers are not those of the model", path.string());
   io::FolderWriter writer(path);
   const auto& target = writer.folder();
-  const auto image = with_transform(folder.image, folder.transform);
   if (layout.empty())
-    write_own(folder, image, target);
+    write_own(folder, target);
   else
-    write_family(folder, image, layout, target);
+    write_family(folder, layout, target);
   if (folder.tokenizer) {
     const bool ours = layout.empty() || layout == "open_clip";
     folder.tokenizer->save(target / (ours ? folder.tokenizer->file_name() : "tokenizer.json"));
   }
-  writer.keep_others();
+  const bool vocabulary = folder.tokenizer != nullptr;
+  writer.keep_others([&](std::string_view name) {
+    return is_model_file(name) || (vocabulary && is_tokenizer_file(name));
+  });
   writer.commit();
 }
 

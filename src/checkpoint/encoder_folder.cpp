@@ -32,11 +32,6 @@ std::string dtype_name(at::ScalarType type) {
   }
 }
 
-bool is_weights(std::string_view name) {
-  return name.starts_with("model") &&
-         (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json"));
-}
-
 void write_encoder(const EncoderFolder& folder, const fs::path& path) {
   const auto& family = families().at(folder.family);
   auto config = folder.config;
@@ -160,7 +155,7 @@ EncoderFolder load_encoder(const fs::path& folder, at::ScalarType dtype) {
 void save_encoder(const EncoderFolder& folder, const fs::path& path) {
   io::FolderWriter writer(path);
   write_encoder(folder, writer.folder());
-  writer.keep_others(is_weights);
+  writer.keep_others(is_model_file);
   writer.commit();
 }
 

@@ -5,6 +5,7 @@
 
 #include "checkpoint/config_reader.hpp"
 #include "checkpoint/family_list.hpp"
+#include "checkpoint/open_clip_transform.hpp"
 #include "checkpoint/timm_vit.hpp"
 #include "core/fail.hpp"
 
@@ -246,8 +247,7 @@ Json config_of(const models::DualEncoderImpl& model, const TowerConfig& image,
   if (act != t.text("hidden_act", "quick_gelu")) refuse_option(kName, "two activations");
   const auto tower = [&](const ConfigReader& read, int64_t width, int64_t intermediate) {
     auto out = Json::object({{"layers", read.integer("num_hidden_layers", 12)}, {"width", width}});
-    if (intermediate != 4 * width)
-      out.set("mlp_ratio", static_cast<double>(intermediate) / static_cast<double>(width));
+    if (intermediate != 4 * width) out.set("mlp_ratio", ratio_of(intermediate, width));
     if (const auto e = read.number("layer_norm_eps", 1e-5); e != 1e-5)
       out.set("norm_kwargs", Json::object({{"eps", e}}));
     if (act == "gelu_pytorch_tanh") out.set("act_kwargs", Json::object({{"approximate", "tanh"}}));
@@ -274,60 +274,6 @@ Json config_of(const models::DualEncoderImpl& model, const TowerConfig& image,
   return Json::object({{"model_cfg", model_cfg}});
 }
 
-// preprocess_cfg as open_clip's evaluation reads it.
-vision::ImageTransformOptions read_transform(const Json& config,
-                                             const vision::ImageTransformOptions& other) {
-  const auto cfg = config.get("preprocess_cfg", Json::object());
-  const ConfigReader read(cfg, kName);
-  auto out = other;
-  out.size = read.side("size", other.size);
-  const auto channels = [&](const char* key, std::vector<double>& values) {
-    if (cfg.get(key).is_null()) return;
-    values = cfg.at(key).as_doubles();
-    if (values.size() != 3)
-      fail("open_clip_config.json: '{}' must have 3 values, found {}", key, values.size());
-  };
-  channels("mean", out.mean);
-  channels("std", out.std);
-  read.require("mode", "RGB");
-  const auto interpolation = read.text("interpolation", "bicubic");
-  if (interpolation != "bicubic" && interpolation != "bilinear")
-    fail(
-        "open_clip_config.json: 'interpolation' is '{}', and only bicubic and bilinear are "
-        "supported",
-        interpolation);
-  out.filter = interpolation == "bicubic" ? io::Filter::bicubic : io::Filter::bilinear;
-  const auto mode = read.text("resize_mode", "shortest");
-  if (mode != "shortest" && mode != "longest" && mode != "squash")
-    fail(
-        "open_clip_config.json: 'resize_mode' is '{}', and only shortest, longest and squash are "
-        "supported",
-        mode);
-  out.resize = 0;
-  from_json(Json(mode), out.resize_mode);
-  out.crop_rounding = vision::CropRounding::half_to_even;
-  out.fill_color = read.integer("fill_color", 0);
-  if (out.fill_color < 0 || out.fill_color > 255)
-    fail("open_clip_config.json: 'fill_color' must be 0 to 255, found {}", out.fill_color);
-  return out;
-}
-
-void write_transform(Json& config, const vision::ImageTransformOptions& transform) {
-  if (transform.filter != io::Filter::bicubic && transform.filter != io::Filter::bilinear)
-    refuse_option(kName, "another resize than bicubic or bilinear");
-  if (transform.resize > 0 && transform.resize != transform.size)
-    refuse_option(kName, "a resize to more than the crop");
-  auto cfg = config.get("preprocess_cfg", Json::object());
-  cfg.set("size", transform.size)
-      .set("mode", "RGB")
-      .set("mean", transform.mean)
-      .set("std", transform.std)
-      .set("interpolation", transform.filter == io::Filter::bicubic ? "bicubic" : "bilinear")
-      .set("resize_mode", to_json(transform.resize_mode));
-  if (transform.fill_color != 0) cfg.set("fill_color", transform.fill_color);
-  config.set("preprocess_cfg", cfg);
-}
-
 }  // namespace
 
 DualFamily open_clip_family() {
@@ -338,8 +284,8 @@ DualFamily open_clip_family() {
           .text_prefix = "",
           .options = options,
           .key_map = open_clip_map,
-          .read_transform = read_transform,
-          .write_transform = write_transform,
+          .read_transform = read_open_clip_transform,
+          .write_transform = write_open_clip_transform,
           .config_file = "open_clip_config.json",
           .weights_file = "open_clip_model.safetensors",
           .config = config_of};

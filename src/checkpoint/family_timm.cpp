@@ -20,9 +20,13 @@ TimmVit vit_of(const Json& config) {
   return out;
 }
 
+/// What the weights were trained with: an object of its own, or in older files flat beside the
+/// rest.
+Json pretrained_cfg(const Json& config) { return config.get("pretrained_cfg", config); }
+
 std::shared_ptr<Encoder> make_timm(const Json& config, const Family::Has&) {
   auto options = timm_options(vit_of(config));
-  const auto statistics = config.get("pretrained_cfg", Json::object());
+  const auto statistics = pretrained_cfg(config);
   if (!statistics.get("mean").is_null()) options.pixel_mean = statistics.at("mean").as_doubles();
   if (!statistics.get("std").is_null()) options.pixel_std = statistics.at("std").as_doubles();
   return std::make_shared<vision::VisionTransformerImpl>(options);
@@ -104,24 +108,23 @@ Json timm_config(const Encoder& encoder) {
   const auto* pool = o.pooling == nn::Pooling::cls    ? "token"
                      : o.pooling == nn::Pooling::mean ? "avg"
                                                       : "map";
-  auto args = Json::object(
-      {{"img_size", o.image_size},
-       {"patch_size", o.patch_size},
-       {"in_chans", o.num_channels},
-       {"embed_dim", o.hidden_size},
-       {"depth", o.num_layers},
-       {"num_heads", o.num_heads},
-       {"mlp_ratio", static_cast<double>(o.intermediate_size) / static_cast<double>(o.hidden_size)},
-       {"qkv_bias", o.qkv_bias},
-       {"qk_norm", o.qk_norm},
-       {"class_token", o.class_token},
-       {"no_embed_class", !o.position_class},
-       {"reg_tokens", o.num_registers},
-       {"pre_norm", o.pre_norm},
-       {"final_norm", o.final_norm},
-       {"global_pool", pool},
-       {"fc_norm", o.norm_pooled},
-       {"act_layer", act}});
+  auto args = Json::object({{"img_size", o.image_size},
+                            {"patch_size", o.patch_size},
+                            {"in_chans", o.num_channels},
+                            {"embed_dim", o.hidden_size},
+                            {"depth", o.num_layers},
+                            {"num_heads", o.num_heads},
+                            {"mlp_ratio", ratio_of(o.intermediate_size, o.hidden_size)},
+                            {"qkv_bias", o.qkv_bias},
+                            {"qk_norm", o.qk_norm},
+                            {"class_token", o.class_token},
+                            {"no_embed_class", !o.position_class},
+                            {"reg_tokens", o.num_registers},
+                            {"pre_norm", o.pre_norm},
+                            {"final_norm", o.final_norm},
+                            {"global_pool", pool},
+                            {"fc_norm", o.norm_pooled},
+                            {"act_layer", act}});
   if (o.layer_scale != 0) args.set("init_values", o.layer_scale);
   return Json::object(
       {{"architecture", o.pre_norm ? "vit_base_patch16_clip_224" : "vit_base_patch16_224"},
@@ -142,7 +145,7 @@ Json timm_config(const Encoder& encoder) {
 // As timm's create_transform for evaluation: the shorter side at pixels / crop_pct, cut to a whole
 // number, and the centre; or a squash.
 Json timm_preprocessor(const Json& config) {
-  const auto cfg = config.get("pretrained_cfg", Json::object());
+  const auto cfg = pretrained_cfg(config);
   const ConfigReader read(cfg, kTimm);
   vision::ImageTransformOptions out{.size = vit_of(config).img_size};
   if (!cfg.get("mean").is_null()) out.mean = cfg.at("mean").as_doubles();

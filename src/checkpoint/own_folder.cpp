@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
+#include <weft/checkpoint/dual_families.hpp>
 #include <weft/checkpoint/preprocessor.hpp>
 #include <weft/checkpoint/tensors.hpp>
+#include <weft/tokenizers/tokenizer.hpp>
 
 namespace weft::checkpoint {
 namespace {
@@ -28,6 +30,20 @@ std::string family_of(const Json& config) {
 std::string family_of(const fs::path& folder) {
   const auto file = folder / "config.json";
   return fs::is_regular_file(file) ? family_of(Json::read(file)) : "";
+}
+
+bool is_model_file(std::string_view name) {
+  for (const auto& layout : dual_families().names()) {
+    const auto& family = dual_families().at(layout);
+    if (name == family.config_file || (!name.empty() && name == family.weights_file)) return true;
+  }
+  return name.starts_with("model") &&
+         (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json"));
+}
+
+bool is_tokenizer_file(std::string_view name) {
+  return std::ranges::find(tokenizers::kTokenizerFiles, name) !=
+         std::end(tokenizers::kTokenizerFiles);
 }
 
 std::vector<NamedTensor> beside(const torch::nn::Module& module,

@@ -23,6 +23,12 @@ std::filesystem::path model_folder(const std::filesystem::path& path, Holds&& ho
   return !holds(path) && holds(path / "model") ? path / "model" : path;
 }
 
+/// Whether a file of that name holds weights or the configuration of a model of some layout: where
+/// a model is written over another, what is left of the old one would be read in its place.
+bool is_model_file(std::string_view name);
+/// The same for a tokenizer.
+bool is_tokenizer_file(std::string_view name);
+
 /// What stands beside the towers: tensors whose names begin with none of `towers` ("image.").
 std::vector<NamedTensor> beside(const torch::nn::Module& module,
                                 std::initializer_list<std::string_view> towers);

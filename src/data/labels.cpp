@@ -8,6 +8,11 @@
 #include "core/fail.hpp"
 
 namespace weft::data {
+namespace {
+
+constexpr int64_t kMostClasses = 10'000'000;
+
+}  // namespace
 
 int64_t count_classes(const std::string& shards) {
   SampleStream stream({.shards = shards, .needs_image = false, .needs_caption = false});
@@ -15,7 +20,13 @@ int64_t count_classes(const std::string& shards) {
   std::string missing;
   while (const auto sample = stream.next()) {
     try {
-      classes = std::max(classes, label(*sample) + 1);
+      const auto found = label(*sample);
+      if (found >= kMostClasses)
+        fail(ErrorKind::bad_data,
+             "{}: sample '{}' has the label {}, and a head of so many classes cannot be meant; fix "
+             "the sample, or give the number of classes",
+             sample->shard, sample->key, found);
+      classes = std::max(classes, found + 1);
     } catch (const BadSample& error) {  // whoever trains on the shards counts and reports it
       if (missing.empty())
         missing = fmt::format("{} ({})", error.what(),

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 
 #include <weft/data/sample.hpp>
@@ -51,6 +53,15 @@ std::vector<std::string> captions_of_json(const Sample& sample, const std::strin
 }
 
 }  // namespace
+
+bool is_image_name(const std::filesystem::path& file) {
+  auto extension = file.extension().string();
+  std::ranges::transform(extension, extension.begin(),
+                         [](unsigned char c) { return std::tolower(c); });
+  return std::ranges::any_of(kImageExtensions, [&](std::string_view known) {
+    return extension.size() == known.size() + 1 && extension.ends_with(known);
+  });
+}
 
 const std::string& image_bytes(const Sample& sample) {
   for (const char* extension : kImageExtensions) {

@@ -32,6 +32,23 @@ at::Tensor token_shares(const nn::AttentionRecord& record, const Encoder& encode
   return shares / shares.sum(1, /*keepdim=*/true);
 }
 
+/// The map of pixels [1, 3, H, W]: [H / patch, W / patch].
+at::Tensor map_of(Encoder& encoder, const at::Tensor& pixels, nn::Pooling pooling) {
+  const auto info = encoder.info();
+  const nn::AttentionRecord record;
+  encoder.encode({.data = pixels});
+  TORCH_CHECK_VALUE(record.weights().size() >= static_cast<size_t>(info.num_layers),
+                    "attention_maps: the encoder '", info.family, "' ran ", record.weights().size(),
+                    " of its ", info.num_layers, " layers through nn::Attention");
+  std::vector<at::Tensor> layers;
+  for (int64_t layer = 0; layer < info.num_layers; ++layer)
+    layers.push_back(record.weights()[static_cast<size_t>(layer)][0].mean(0, /*keepdim=*/true));
+  const auto rollout = report::attention_rollout(at::stack(layers));          // [N, N]
+  const auto shares = token_shares(record, encoder, pooling).to(at::kFloat);  // [1, N]
+  return report::patch_map(shares.mm(rollout), pixels.size(2) / info.patch_size,
+                           pixels.size(3) / info.patch_size, info.prefix);
+}
+
 }  // namespace
 
 at::Tensor attention_maps(Encoder& encoder, const at::Tensor& pixels, nn::Pooling pooling) {
@@ -42,23 +59,9 @@ at::Tensor attention_maps(Encoder& encoder, const at::Tensor& pixels, nn::Poolin
                     "attention_maps: pixels must be [B, 3, H, W], got ", pixels.sizes());
   torch::NoGradGuard no_grad;
   const EvalMode eval_mode(encoder);
-  const nn::AttentionRecord record;
-  encoder.encode({.data = pixels});
-  TORCH_CHECK_VALUE(record.weights().size() >= static_cast<size_t>(info.num_layers),
-                    "attention_maps: the encoder '", info.family, "' ran ", record.weights().size(),
-                    " of its ", info.num_layers, " layers through nn::Attention");
-
-  const auto shares = token_shares(record, encoder, pooling);  // [B, N]
-  const std::vector<at::Tensor> layers(record.weights().begin(),
-                                       record.weights().begin() + info.num_layers);
-  const auto stacked = at::stack(layers);  // [L, B, H, N, N]
-  const auto rows = pixels.size(2) / info.patch_size, columns = pixels.size(3) / info.patch_size;
-  std::vector<at::Tensor> maps;
-  for (int64_t i = 0; i < pixels.size(0); ++i) {
-    const auto rollout = report::attention_rollout(stacked.select(1, i));  // [N, N]
-    const auto seen = shares[i].to(at::kFloat).unsqueeze(0).mm(rollout);   // [1, N]
-    maps.push_back(seen[0].narrow(0, info.prefix, rows * columns).view({rows, columns}));
-  }
+  std::vector<at::Tensor> maps;  // one image at a time: the weights of a large tower fill gigabytes
+  for (int64_t i = 0; i < pixels.size(0); ++i)
+    maps.push_back(map_of(encoder, pixels.narrow(0, i, 1), pooling));
   return at::stack(maps);
 }
 

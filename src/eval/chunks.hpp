@@ -6,6 +6,7 @@
 
 #include <ATen/ops/cat.h>
 
+#include <weft/core/error.hpp>
 #include <weft/data/image_text.hpp>
 #include <weft/eval/features.hpp>
 #include <weft/report/stages.hpp>
@@ -39,6 +40,9 @@ void for_each_chunk(data::ImageTextLoader& loader, const FeatureOptions& options
     if (held >= options.chunk) encode_chunk();
   }
   encode_chunk();
+  if (done == 0)
+    throw Error("no usable sample was found in the shards: " + loader.bad().summary(),
+                ErrorKind::bad_data);
 }
 
 }  // namespace weft::eval

@@ -5,6 +5,8 @@
 
 #include <weft/eval/classification.hpp>
 
+#include "eval/score_blocks.hpp"
+
 namespace weft::eval {
 namespace {
 
@@ -33,12 +35,11 @@ void ClassCounts::add(const at::Tensor& scores, const at::Tensor& labels) {
   const auto own = scores.gather(1, label);                                    // [B, 1]
   const auto before = (scores > own) | ((scores == own) & (columns < label));  // [B, C]
   const auto rank = before.sum(1);                                             // [B]
-  const auto first = at::where(scores == scores.amax(1, true), columns, classes_).amin(1);
+  const auto first = first_best(scores);
   top1_ += (rank < 1).sum().item<int64_t>();
   top5_ += (rank < 5).sum().item<int64_t>();
-  confusion_ += at::bincount(label.squeeze(1) * classes_ + first, {}, classes_ * classes_)
-                    .view({classes_, classes_})
-                    .cpu();
+  const auto place = (label.squeeze(1) * classes_ + first).cpu();  // [B]
+  confusion_.view(-1).index_add_(0, place, at::ones_like(place));
 }
 
 ClassificationResult ClassCounts::result() const {

@@ -12,10 +12,9 @@
 namespace weft::eval {
 namespace {
 
-EncodeFunction unit_rows(EncodeFunction encode) {
+EncodeFunction as_unit_rows(EncodeFunction encode) {
   return [encode = std::move(encode)](const EncoderInput& input) {
-    const auto rows = encode(input).to(torch::kFloat32);
-    return rows / rows.norm(2, {-1}, /*keepdim=*/true).clamp_min(1e-12);
+    return nn::unit_rows(encode(input).to(torch::kFloat32));
   };
 }
 
@@ -46,7 +45,7 @@ Embedder::Embedder(const std::filesystem::path& folder, const EmbedderOptions& o
       text_ = loaded.encoder;
       const auto pooling = options.pool.value_or(nn::Pooling::mean);
       nn::pooled_size(text_->info(), pooling);  // refuses what the encoder cannot give
-      encode_text_ = unit_rows([text = text_, pooling](const EncoderInput& input) {
+      encode_text_ = as_unit_rows([text = text_, pooling](const EncoderInput& input) {
         return nn::pool(text->encode(input), pooling);
       });
       if (options.tokenizer.empty()) tokenizer_ = tokenizers::load_tokenizer(folder);
@@ -57,7 +56,7 @@ Embedder::Embedder(const std::filesystem::path& folder, const EmbedderOptions& o
 
 void Embedder::take(ImageTower tower) {
   image_ = tower.encoder;
-  encode_image_ = unit_rows(std::move(tower.encode));
+  encode_image_ = as_unit_rows(std::move(tower.encode));
   transform_ = tower.transform;
 }
 

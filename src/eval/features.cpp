@@ -129,8 +129,6 @@ PairFeatures pair_features(models::DualEncoderImpl& model, const tokenizers::Tok
         described = out.captions.size();
         stages.lap("text_features");
       });
-  if (out.keys.empty())
-    throw Error("no usable sample was found in the shards: " + loader.bad().summary());
   out.image = at::cat(image);
   if (options.text) out.text = at::cat(text);
   out.owner = at::tensor(owner, at::kLong);

@@ -1,18 +1,11 @@
 #include <torch/types.h>
 
 #include <weft/eval/knn.hpp>
+#include <weft/nn/pooling.hpp>
 
 #include "eval/score_blocks.hpp"
 
 namespace weft::eval {
-namespace {
-
-at::Tensor unit(const at::Tensor& rows) {
-  const auto x = rows.to(at::kFloat);
-  return x / x.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12);
-}
-
-}  // namespace
 
 at::Tensor knn_votes(const at::Tensor& queries, const at::Tensor& train, const at::Tensor& labels,
                      int64_t classes, const KnnOptions& options) {
@@ -32,7 +25,8 @@ at::Tensor knn_votes(const at::Tensor& queries, const at::Tensor& train, const a
   const auto label = labels.to(train.device());
   auto votes = at::zeros({queries.size(0), classes}, queries.options().dtype(at::kFloat));
   for_each_block(
-      "knn_votes", unit(queries), unit(train), [&](int64_t first, const at::Tensor& cosine) {
+      "knn_votes", nn::unit_rows(queries), nn::unit_rows(train),
+      [&](int64_t first, const at::Tensor& cosine) {
         const auto [near, index] = cosine.topk(k, 1);  // [B, k], nearest first
         const auto weight = options.vote == KnnVote::majority
                                 ? at::ones_like(near)

@@ -128,10 +128,11 @@ Json LinearProbe::json() const {
                        {"sweep", steps}});
 }
 
-LinearProbe linear_probe(const at::Tensor& features, const at::Tensor& labels, int64_t classes,
-                         const LinearProbeOptions& options) {
-  check("linear_probe", features, labels, classes);
+LinearProbe linear_probe(const at::Tensor& features, const at::Tensor& given_labels,
+                         int64_t classes, const LinearProbeOptions& options) {
+  check("linear_probe", features, given_labels, classes);
   const torch::NoGradGuard no_grad;
+  const auto labels = given_labels.to(features.device());
   if (options.c) return fit_probe(features, labels, classes, *options.c, options);
   TORCH_CHECK_VALUE(options.held_out > 0 && options.held_out < 1,
                     "linear_probe: held_out must lie between 0 and 1, got ", options.held_out);

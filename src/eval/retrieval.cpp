@@ -59,12 +59,14 @@ std::vector<std::pair<std::string, double>> RetrievalResult::metrics() const {
 }
 
 RetrievalResult retrieval(const at::Tensor& image, const at::Tensor& text,
-                          const at::Tensor& owner) {
+                          const at::Tensor& owners) {
   check_rows("retrieval", image, text);
   const auto images = image.size(0), texts = text.size(0);
-  TORCH_CHECK_VALUE(owner.dim() == 1 && owner.size(0) == texts && owner.scalar_type() == at::kLong,
-                    "retrieval: owner must be [", texts, "] int64, got ", owner.sizes(), " ",
-                    owner.scalar_type());
+  TORCH_CHECK_VALUE(
+      owners.dim() == 1 && owners.size(0) == texts && owners.scalar_type() == at::kLong,
+      "retrieval: owner must be [", texts, "] int64, got ", owners.sizes(), " ",
+      owners.scalar_type());
+  const auto owner = owners.to(image.device());
   TORCH_CHECK_VALUE(owner.min().item<int64_t>() >= 0 && owner.max().item<int64_t>() < images,
                     "retrieval: owner must name images 0 to ", images - 1, ", got ",
                     owner.min().item<int64_t>(), " to ", owner.max().item<int64_t>());
@@ -102,9 +104,7 @@ double top1_accuracy(const at::Tensor& scores, const at::Tensor& labels) {
                         labels.size(0) == scores.size(0) && labels.scalar_type() == at::kLong,
                     "top1_accuracy: scores must be [N, C] and labels [N] int64, got ",
                     scores.sizes(), " and ", labels.sizes(), " ", labels.scalar_type());
-  const auto classes = at::arange(scores.size(1), labels.options());
-  const auto first = at::where(scores == scores.amax(1, true), classes, scores.size(1)).amin(1);
-  return (first == labels).to(at::kDouble).mean().item<double>();
+  return (first_best(scores) == labels.to(scores.device())).to(at::kDouble).mean().item<double>();
 }
 
 double pair_accuracy(const at::Tensor& image, const at::Tensor& right, const at::Tensor& wrong) {

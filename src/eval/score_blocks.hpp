@@ -17,6 +17,12 @@ inline void check_rows(const char* who, const at::Tensor& a, const at::Tensor& b
                     a.sizes(), " and ", b.sizes());
 }
 
+/// The column of each row's highest score, the first of equal ones. scores [B, C] -> [B].
+inline at::Tensor first_best(const at::Tensor& scores) {
+  const auto columns = at::arange(scores.size(1), scores.options().dtype(at::kLong));
+  return at::where(scores == scores.amax(1, true), columns, scores.size(1)).amin(1);
+}
+
 /// Calls use(first row, scores [rows, C] in fp32) for blocks of queries @ candidates^T.
 template <class Use>
 void for_each_block(const char* who, const at::Tensor& queries, const at::Tensor& candidates,

@@ -6,6 +6,7 @@
 #include <weft/core/json.hpp>
 #include <weft/eval/zero_shot.hpp>
 #include <weft/io/file.hpp>
+#include <weft/nn/pooling.hpp>
 
 #include "core/fail.hpp"
 #include "eval/score_blocks.hpp"
@@ -104,6 +105,14 @@ ZeroShotClasses read_classes(const std::filesystem::path& path) {
     out.names = names_by_label(json, file);
     return out;
   }
+  const auto is_number = [](const std::string& key) {
+    return key.find_first_not_of("0123456789") == std::string::npos;
+  };
+  if (std::ranges::all_of(keys, is_number))
+    fail(
+        "{}: expected class names as keys, found labels such as '{}'; list the names in the order "
+        "of their labels, as [\"dress\", \"hat\"]",
+        file, keys.front());
   out.names = keys;
   for (const auto& key : keys)
     out.prompts.push_back(prompts_of(json.at(key), fmt::format("{}: class '{}'", file, key)));
@@ -166,8 +175,7 @@ at::Tensor zero_shot_classifier(const TextRows& encode,
     texts.insert(texts.end(), prompts[c].begin(), prompts[c].end());
     if (texts.size() >= kTextsPerChunk || c + 1 == prompts.size()) flush(c + 1);
   }
-  const auto means = at::stack(classes);  // [C, E]
-  return means / means.norm(2, {1}, /*keepdim=*/true);
+  return nn::unit_rows(at::stack(classes));  // [C, E]
 }
 
 at::Tensor zero_shot_classifier(models::DualEncoderImpl& model,

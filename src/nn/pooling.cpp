@@ -63,4 +63,9 @@ int64_t pooled_size(const EncoderInfo& info, Pooling pooling) {
   return pooling == Pooling::cls_mean ? 2 * info.hidden_size : info.hidden_size;
 }
 
+at::Tensor unit_rows(const at::Tensor& rows) {
+  const auto x = rows.to(at::promote_types(rows.scalar_type(), at::kFloat));
+  return x / x.norm(2, {-1}, /*keepdim=*/true).clamp_min(1e-12);
+}
+
 }  // namespace weft::nn

@@ -52,10 +52,10 @@ class Axes {
     constexpr double kInfinity = std::numeric_limits<double>::infinity();
     x0_ = y0_ = kInfinity, x1_ = y1_ = -kInfinity;
     for (const auto& one : series) {
-      for (size_t i = 0; i < one.x.size(); ++i) {
+      for (size_t i = 0; i < std::min(one.x.size(), one.y.size()); ++i) {
         if (!drawable(one.x[i], one.y[i])) continue;
         x0_ = std::min(x0_, one.x[i]), x1_ = std::max(x1_, one.x[i]);
-        const double spread = one.spread.empty() ? 0 : one.spread[i];
+        const double spread = i < one.spread.size() ? one.spread[i] : 0;
         for (const double y : {one.y[i] - spread, one.y[i], one.y[i] + spread})
           if (drawable(one.x[i], y))
             y0_ = std::min(y0_, height_of(y)), y1_ = std::max(y1_, height_of(y));

@@ -110,6 +110,8 @@ EncoderOutput TextEncoderImpl::encode(const EncoderInput& input,
   if (options.pooling != nn::Pooling::eot)
     return encode_embedded(embed(ids), input.mask, encode_options);
   const auto mask = mask_to_eot(ids, input.mask);
+  TORCH_CHECK_VALUE(!mask.device().is_cpu() || mask.any(1).all().item<bool>(),
+                    "TextEncoder: the mask must leave every text a real token");
   // The tower is causal: columns behind every text's end reach nothing. Asking a GPU would wait.
   const auto N = ids.size(1);
   const auto used = ids.device().is_cpu() && ids.numel() > 0

@@ -19,7 +19,7 @@ json read_document(const fs::path& path) {
 }  // namespace
 
 fs::path find_tokenizer(const fs::path& folder) {
-  for (const auto* name : {kOpenAiFile, "tokenizer.json", "vocab.txt", "vocab.json"})
+  for (const auto name : kTokenizerFiles)
     if (fs::exists(folder / name)) return folder / name;
   return {};
 }

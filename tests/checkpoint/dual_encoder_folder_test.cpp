@@ -72,6 +72,41 @@ TEST(DualEncoderFolder, KeepsTheVocabularyOfOpenAi) {
               testing::ElementsAre(49406, 261, 3797, 49407));
 }
 
+// open_clip's layout says so itself, where a preprocessor_config.json could not.
+TEST(DualEncoderFolder, OpenClipsLongestSideComesBack) {
+  const weft::test::TempFolder folder;
+  auto made = weft::checkpoint::make_dual_encoder(
+      "ViT-S-32-alt", weft::Json::object({{"num_hidden_layers", 1}}),
+      weft::Json::object({{"num_hidden_layers", 1}, {"vocab_size", 50}, {"eos_token_id", 49}}));
+  made.transform.resize_mode = weft::vision::ResizeMode::longest;
+  made.transform.resize = 0;
+  save_dual_encoder(made, folder / "model", "open_clip");
+  const auto loaded = load_dual_encoder(folder / "model");
+  EXPECT_EQ(loaded.transform.resize_mode, weft::vision::ResizeMode::longest);
+  save_dual_encoder(loaded, folder / "again", loaded.layout);
+  EXPECT_EQ(weft::to_json(load_dual_encoder(folder / "again").transform),
+            weft::to_json(loaded.transform));
+}
+
+// A model that is written over one of another layout is the one that is read.
+TEST(DualEncoderFolder, NothingOfAnOlderModelIsReadInItsPlace) {
+  const auto tokenizer = weft::test::shared_file("data/tokenizers/minilm/tokenizer.json");
+  WEFT_SKIP_WITHOUT(tokenizer);
+  const weft::test::TempFolder folder;
+  const auto old = weft::checkpoint::make_dual_encoder(
+      "ViT-S-32-alt", weft::Json::object({{"num_hidden_layers", 1}}),
+      weft::Json::object({{"num_hidden_layers", 1}, {"vocab_size", 50}, {"eos_token_id", 49}}));
+  save_dual_encoder(old, folder / "model", "open_clip");
+  for (const char* name : {"bpe_simple_vocab_16e6.txt.gz", "notes.txt"})
+    std::ofstream(folder / "model" / name) << "old";
+  save_dual_encoder(make(tokenizer), folder / "model");
+  const auto loaded = load_dual_encoder(folder / "model");
+  EXPECT_EQ(loaded.layout, "");
+  EXPECT_EQ(loaded.model->options.embed_dim, 8);
+  EXPECT_EQ(loaded.tokenizer->file_name(), "tokenizer.json");
+  EXPECT_TRUE(std::filesystem::exists(folder / "model/notes.txt"));
+}
+
 TEST(DualEncoderFolder, NamesTheWaysToATokenizer) {
   using weft::checkpoint::fail_without_tokenizer;
   const weft::test::TempFolder folder;

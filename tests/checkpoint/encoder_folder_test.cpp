@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <weft/checkpoint/encoder_folder.hpp>
+#include <weft/checkpoint/families.hpp>
 #include <weft/core/error.hpp>
 #include <weft/vision/vision_transformer.hpp>
 
@@ -43,6 +44,42 @@ TEST(EncoderFolder, PresetsComeBackWithTheirWeightsAndOptions) {
     expect_equal(*made.encoder, *loaded.encoder);
     EXPECT_FALSE(loaded.encoder->is_training());
   }
+}
+
+// timm cuts width * mlp_ratio to an integer: the ratio that is written must survive that.
+TEST(EncoderFolder, TimmsRatioGivesTheWidthBack) {
+  const weft::test::TempFolder folder;
+  for (const int64_t inner : {488, 487, 113, 57, 3}) {
+    const auto made = make_encoder(
+        "timm_vit", weft::checkpoint::Role::image,
+        Json::object({{"architecture", "vit_small_patch16_224"},
+                      {"model_args",
+                       Json::object({{"embed_dim", 56},
+                                     {"depth", 1},
+                                     {"num_heads", 2},
+                                     {"img_size", 16},
+                                     {"mlp_ratio", (static_cast<double>(inner) + 0.5) / 56}})}}));
+    save_encoder(weft::checkpoint::wrap_encoder(made.encoder), folder / "encoder");
+    expect_equal(*made.encoder, *load_encoder(folder / "encoder").encoder);
+  }
+}
+
+// timm reads both forms; older files have what pretrained_cfg holds beside the architecture.
+TEST(EncoderFolder, TimmsFlatConfigHoldsItsStatistics) {
+  const auto statistics = Json::object({{"mean", std::vector{0.5, 0.25, 0.125}},
+                                        {"std", std::vector{0.5, 0.5, 0.25}},
+                                        {"crop_pct", 0.9},
+                                        {"interpolation", "bilinear"}});
+  auto flat = statistics;
+  const auto nested =
+      Json::object({{"architecture", "vit_tiny_patch16_224"}, {"pretrained_cfg", statistics}});
+  const auto read = [](const Json& config) {
+    return weft::checkpoint::families().at("timm_vit").preprocessor(config);
+  };
+  const auto made = read(flat.set("architecture", "vit_tiny_patch16_224"));
+  EXPECT_EQ(made, read(nested));
+  EXPECT_EQ(made.at("image_mean").as_doubles(), (std::vector{0.5, 0.25, 0.125}));
+  EXPECT_EQ(made.at("size").at("shortest_edge").as_int(), 248);
 }
 
 TEST(EncoderFolder, FamiliesComeFromTheirConfig) {

@@ -55,6 +55,13 @@ TEST(ImageBytes, AreThoseOfAnyImageField) {
   EXPECT_THROW(weft::data::image_bytes(with({{"gif", "x"}})), BadSample);
 }
 
+TEST(ImageName, EndsInAnyOfTheExtensions) {
+  for (const auto* name : {"a.jpg", "b/Cat.JPEG", "x.y.webp", "x.bmp", "x.Png"})
+    EXPECT_TRUE(weft::data::is_image_name(name)) << name;
+  for (const auto* name : {"jpg", ".jpg", "a.jpgx", "a.gif", "a.", "a.txt", "xpng"})
+    EXPECT_FALSE(weft::data::is_image_name(name)) << name;
+}
+
 TEST(Label, IsAWholeNumberInCls) {
   using weft::data::label;
   EXPECT_EQ(label(with({{"cls", "7"}})), 7);

@@ -62,6 +62,8 @@ TEST(Classes, SayWhatIsWrong) {
   expect(R"({"hat": 0, "dress": 0})", "found 0 for class 'dress'");
   expect(R"({"hat": 0, "dress": "a"})", "the label of class 'dress'");
   expect(R"({"hat": "a", "dress": 0})", "class 'dress': expected a prompt");
+  expect(R"({"0": ["n01440764", "tench"]})",
+         "expected class names as keys, found labels such as '0'");
 }
 
 TEST(Classes, OfTheSharedDataHavePrompts) {

@@ -204,6 +204,34 @@ TEST(Pool, SizesFollowTheEncoder) {
               ThrowsMessage<c10::ValueError>(HasSubstr("without a class token")));
 }
 
+TEST(UnitRows, HaveLengthOneInFp32AtLeast) {
+  const auto rows = torch::tensor({{3.0, 4.0}, {0.0, 0.0}}, torch::kBFloat16);
+  const auto unit = weft::nn::unit_rows(rows);
+  EXPECT_TRUE(at::allclose(unit, torch::tensor({{0.6, 0.8}, {0.0, 0.0}})));
+  EXPECT_EQ(weft::nn::unit_rows(rows.to(torch::kDouble)).scalar_type(), torch::kDouble);
+}
+
+TEST(DropPath, RisesLinearlyOverTheBlocks) {
+  const auto stack = [](int64_t layers) {
+    return weft::nn::TransformerStack(weft::nn::TransformerStackOptions{
+        .block = {.attention = {.hidden_size = 4, .num_heads = 1},
+                  .mlp = {.hidden_size = 4, .intermediate_size = 8}},
+        .num_layers = layers});
+  };
+  torch::nn::ModuleList both(stack(3), stack(1));
+  EXPECT_EQ(weft::nn::set_drop_path(*both, 0.5), 2);
+  const auto rates = [&](size_t i) {
+    std::vector<double> out;
+    for (const auto& block : both[i]->as<weft::nn::TransformerStackImpl>()->blocks)
+      out.push_back(block->options.drop_path);
+    return out;
+  };
+  EXPECT_EQ(rates(0), (std::vector<double>{0, 0.25, 0.5}));
+  EXPECT_EQ(rates(1), (std::vector<double>{0}));
+  EXPECT_THAT([&] { weft::nn::set_drop_path(*both, 1); },
+              testing::ThrowsMessage<c10::ValueError>(testing::HasSubstr("[0, 1), got 1")));
+}
+
 TEST(Flops, CountsEachMatrixOnceAToken) {
   const weft::vision::VisionTransformerImpl encoder(
       {.image_size = 16, .patch_size = 4, .hidden_size = 8, .num_layers = 2, .num_heads = 2});

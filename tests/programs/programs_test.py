@@ -16,6 +16,7 @@ BIN = pathlib.Path(os.environ["WEFT_BIN"])
 SHARED = pathlib.Path(os.environ.get("WEFT_SHARED", ""))
 MODELS = pathlib.Path(os.environ.get("WEFT_MODELS_DIR", ""))
 TINY = ["--vision", "vit_tiny", "--text", "text_tiny", "--image-size", "32", "--batch-size", "32"]
+SMALL = ["--model", "vit_tiny", "--image-size", "32", "--batch-size", "32"]
 
 
 def run(program, *arguments, status=0, stdin=None):
@@ -52,6 +53,24 @@ class Programs(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         shutil.rmtree(cls.work)
+
+    def labelled(self):
+        """The first shards with labels in the place of captions: 0 where something is red, else 1 where something is blue, else 2."""
+        labelled = self.work / "labelled"
+        if labelled.exists():
+            return labelled
+        labelled.mkdir()
+        for name in ("train-000000.tar", "val-000000.tar"):
+            with tarfile.open(self.data / name) as old, tarfile.open(labelled / name, "w", format=tarfile.USTAR_FORMAT) as new:
+                for member in (m for m in old if m.name.endswith((".png", ".jpg"))):
+                    key, data = member.name.rsplit(".", 1)[0], old.extractfile(member).read()
+                    caption = old.extractfile(f"{key}.txt").read().decode().split()
+                    label = 0 if "red" in caption else 1 if "blue" in caption else 2
+                    for target, data in ((member.name, data), (f"{key}.cls", str(label).encode())):
+                        entry = tarfile.TarInfo(target)
+                        entry.size = len(data)
+                        new.addfile(entry, io.BytesIO(data))
+        return labelled
 
     def test_a_trained_model_is_tuned_further(self):
         tuned = self.work / "tuned"
@@ -92,15 +111,7 @@ class Programs(unittest.TestCase):
         self.assertEqual(result["images"], 100)
 
     def test_the_tasks_with_labels_count_every_image(self):
-        labelled = self.work / "labelled"
-        labelled.mkdir()
-        for name in ("train-000000.tar", "val-000000.tar"):
-            with tarfile.open(self.data / name) as old, tarfile.open(labelled / name, "w", format=tarfile.USTAR_FORMAT) as new:
-                for i, member in enumerate(m for m in old if m.name.endswith((".png", ".jpg"))):
-                    for target, data in ((member.name, old.extractfile(member).read()), (f"{member.name.rsplit('.', 1)[0]}.cls", str(i % 3).encode())):
-                        entry = tarfile.TarInfo(target)
-                        entry.size = len(data)
-                        new.addfile(entry, io.BytesIO(data))
+        labelled = self.labelled()
         classes, templates, page = (self.work / name for name in ("classes.json", "templates.txt", "page.html"))
         classes.write_text(json.dumps(["red", "green", "blue"]))
         templates.write_text("a {} thing\n{c}\n")
@@ -132,11 +143,92 @@ class Programs(unittest.TestCase):
         self.assertIn("has no class: there are 1", message("--task", "zeroshot", "--classes", classes, status=3))
         self.assertIn("missing_label", message("--task", "knn", "--train", self.val, status=5))
 
-    def test_embed_gives_unit_vectors_of_images_and_texts(self):
+    def test_an_image_classifier_is_trained_evaluated_and_read_by_the_other_programs(self):
+        train, val, out, classes = self.labelled() / "train-000000.tar", self.labelled() / "val-000000.tar", self.work / "classifier", self.work / "kinds.json"
+        classes.write_text(json.dumps(["red", "blue", "neither"]))
+        result = last(run("image_train", "--train", train, "--val", val, *SMALL, "--classes", classes, "--epochs", 8, "--warmup", 5,
+                          "--label-smoothing", 0.05, "--scale", 0.9, 1, "--seed", 1, "--out", out))
+        self.assertEqual((result["steps"], result["images"], result["classes"], result["classify-val-top5"]), (80, 100, ["red", "blue", "neither"], 1))
+        self.assertAlmostEqual(result["classify-val-top1"], sum(result["confusion"][i][i] for i in range(3)) / 100)
+        self.assertGreater(result["classify-val-top1"], 0.65)  # 59 are neither
+        self.assertGreater(result["mean_per_class_recall"], 0.5)
+        self.assertAlmostEqual(sum(result["seconds"].values()), result["total"], delta=0.1)
+        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines() if "loss" in json.loads(line)]
+        self.assertEqual([line["step"] for line in lines], list(range(1, 81)))
+        self.assertTrue(all((32 * line["accuracy"]).is_integer() for line in lines))
+        page = (out / "report.html").read_text()
+        for part in ("confusion", "accuracy of the batch", "learning rate", "label_smoothing"):
+            self.assertIn(part, page)
+
+        # The encoder inside, by the other programs.
+        picture = self.picture()
+        row = json.loads(run("embed", "--model", out, picture, "--json").stdout)["embedding"]
+        self.assertEqual(row, json.loads(run("embed", "--model", out / "model/image", picture, "--json").stdout)["embedding"])
+        self.assertAlmostEqual(sum(x * x for x in row), 1, places=4)
+        models = [json.loads(line) for line in run("inspect", "model", out, "--json").stdout.splitlines()]
+        self.assertEqual([m["family"] for m in models], ["image_classifier", "vit"])
+        self.assertEqual(models[0]["classes"], ["red", "blue", "neither"])
+        self.assertEqual([t["name"] for t in models[0]["tensors"]], ["head.weight", "head.bias"])
+        for task in ("knn", "linear-probe"):
+            probed = last(run("clip_eval", "--model", out, "--task", task, "--shards", val, "--train", train, *(["--c", 1] if task == "linear-probe" else [])))
+            self.assertGreater(probed[f"{task}-val-top1"], 0.6)
+
+        # From a classifier with its head, from its encoder with a new one, from a dual encoder's image tower.
+        def first_loss(name, *arguments):
+            done = run("image_train", "--train", train, "--batch-size", 160, "--max-steps", 1, "--out", self.work / name, "--scale", 1, 1, *arguments)
+            return json.loads((self.work / name / "metrics.jsonl").read_text().splitlines()[0])["loss"], done.stderr
+        tuned, log = first_loss("tuned_classifier", "--model", out, "--layer-decay", 0.7, "--grad-checkpointing")
+        fresh, _ = first_loss("fresh_head", "--model", out / "model/image")
+        self.assertLess(tuned, fresh - 0.2)
+        self.assertNotIn("a new one is trained", log)
+        self.assertEqual(json.loads((self.work / "tuned_classifier/model/config.json").read_text())["classes"], ["red", "blue", "neither"])
+        _, log = first_loss("more_classes", "--model", out, "--num-classes", 4)
+        self.assertIn("a new one is trained", log)
+        first_loss("of_clip", "--model", self.folder)
+        config = json.loads((self.work / "of_clip/model/config.json").read_text())
+        self.assertEqual((config["num_classes"], config["pool"]), (3, json.loads((self.folder / "model/config.json").read_text())["image_pool"]))
+
+    def test_a_locked_encoder_runs_once_and_stays_as_it_is(self):
+        train, val, out = self.labelled() / "train-000000.tar", self.labelled() / "val-000000.tar", self.work / "probe"
+        arguments = ["image_train", "--train", train, "--val", val, "--model", self.folder / "model/image", "--lock-vision", "--epochs", 30,
+                     "--batch-size", 64, "--lr", 0.01, "--out"]
+        result = last(run(*arguments, out))
+        self.assertEqual(set(result["seconds"]), {"models", "load", "image_features", "train", "classify", "evaluate"})
+        self.assertGreater(result["classify-val-top1"], 0.6)
+        self.assertEqual((out / "model/image/model.safetensors").read_bytes(), (self.folder / "model/image/model.safetensors").read_bytes())
+        run(*arguments, self.work / "probe_again", "--max-steps", 70)
+        run(*arguments, self.work / "probe_again", "--resume", "latest")
+        self.assertEqual((out / "model/model.safetensors").read_bytes(), (self.work / "probe_again/model/model.safetensors").read_bytes())
+
+    def test_image_train_says_what_is_wrong(self):
+        train, classes = self.labelled() / "train-000000.tar", self.work / "two.json"
+        classes.write_text('["red", "blue"]')
+
+        def message(*arguments, status):
+            return run("image_train", "--out", self.work / "wrong", *arguments, status=status).stderr
+        self.assertIn("unknown task 'detect'; there are: classify", message("--train", train, *SMALL, "--task", "detect", status=2))
+        self.assertIn("--patch-size", message("--train", train, "--model", self.folder, "--patch-size", 8, status=2))
+        self.assertIn("names 2 classes, found 3", message("--train", train, *SMALL, "--classes", classes, "--num-classes", 3, status=2))
+        self.assertIn("found the text encoder 'bert'", message("--train", train, "--model", self.folder / "model/text", status=3))
+        self.assertIn("label 2 has no class: there are 2", message("--train", train, *SMALL, "--classes", classes, status=3))
+        shutil.rmtree(self.work / "wrong")
+        self.assertIn("missing_label", message("--train", self.train, *SMALL, status=5))
+        self.assertIn("missing_label", message("--train", self.train, *SMALL, "--num-classes", 3, status=5))
+        shutil.rmtree(self.work / "wrong")
+        dry = last(run("image_train", "--train", train, *SMALL, "--epochs", 3, "--dry-run", "--lock-vision", "--out", self.work / "wrong"))
+        self.assertEqual((dry["samples"], dry["batch"], dry["steps"], dry["trained_parameters"]), (320, 32, 30, 3 * 192 + 3))
+        self.assertFalse((self.work / "wrong").exists())
+
+    def picture(self):
+        """The first image of the validation scenes as a file."""
         with tarfile.open(self.val) as tar:
             member = next(m for m in tar if m.name.endswith((".png", ".jpg")))
             picture = self.work / pathlib.Path(member.name).name
             picture.write_bytes(tar.extractfile(member).read())
+        return picture
+
+    def test_embed_gives_unit_vectors_of_images_and_texts(self):
+        picture = self.picture()
         done = run("embed", "--model", self.folder, picture, "--text", "a red circle", "a blue square", "--json", "--similarity")
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         self.assertEqual([next(iter(line)) for line in lines], ["image", "text", "text", "rows"])
@@ -175,7 +267,7 @@ class Programs(unittest.TestCase):
         before = (self.folder / "config.json").read_bytes()
         self.assertIn("--resume", message("clip_train", "--train", self.train, *TINY, "--out", self.folder, status=2))
         self.assertEqual((self.folder / "config.json").read_bytes(), before)
-        for program in ("clip_train", "clip_eval", "embed", "inspect", "scenes"):
+        for program in ("clip_train", "clip_eval", "embed", "image_train", "inspect", "scenes"):
             self.assertIn("--", run(program, "--help").stdout)
 
     def test_a_dry_run_says_what_would_be_done_and_writes_nothing(self):
@@ -222,8 +314,16 @@ class Programs(unittest.TestCase):
             self.assertIn("found an empty shard", done.stderr)
 
     def test_a_killed_run_resumes_to_the_same_bytes(self):
-        arguments = ["clip_train", "--train", self.train, *TINY, "--epochs", 6, "--save-every", 3, "--seed", 7, "--out"]
-        calm, killed = self.work / "calm", self.work / "killed"
+        self.kill_and_resume("clip", ["clip_train", "--train", self.train, *TINY, "--epochs", 6, "--save-every", 3, "--seed", 7, "--out"],
+                             ("model/model.safetensors", "model/image/model.safetensors", "model/text/model.safetensors"))
+
+    def test_a_killed_classifier_resumes_to_the_same_bytes(self):
+        self.kill_and_resume("classifier", ["image_train", "--train", self.labelled() / "train-000000.tar", *SMALL, "--epochs", 3, "--save-every", 3,
+                                            "--seed", 7, "--ema-decay", 0.9, "--drop-path", 0.2, "--head-dropout", 0.1, "--patch-dropout", 0.2, "--out"],
+                             ("model/model.safetensors", "model/image/model.safetensors"))
+
+    def kill_and_resume(self, name, arguments, files):
+        calm, killed = self.work / f"{name}_calm", self.work / f"{name}_killed"
         run(*arguments, calm)
         process = subprocess.Popen([str(BIN / arguments[0]), *map(str, arguments[1:]), str(killed)],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -234,7 +334,7 @@ class Programs(unittest.TestCase):
         self.assertEqual(process.wait(), -signal.SIGKILL)  # it was still at work
         self.assertTrue(list(killed.glob("checkpoints/step-*")))
         run(*arguments, killed, "--resume", "latest")
-        for name in ("model/model.safetensors", "model/image/model.safetensors", "model/text/model.safetensors"):
+        for name in files:
             self.assertEqual((calm / name).read_bytes(), (killed / name).read_bytes(), name)
 
         def losses(folder):

@@ -138,6 +138,14 @@ class Studies(unittest.TestCase):
         self.assertEqual(result["images"], 48)
         self.assertEqual(len(table), 3 + 2 + 3)
         self.assertTrue((out / "prompt_templates.svg").exists() and (out / "prompt_ensembles.svg").exists())
+        # Labels from captions: images of which all captions name one shape and no other.
+        with tarfile.open(self.work / "val-000000.tar") as val:
+            captions = [val.extractfile(member).read().decode() for member in val if member.name.endswith(".txt")]
+        named = [[shape for shape in SHAPES if shape in caption] for caption in captions]
+        captioned = ["--model", self.model, "--shards", self.work / "val-000000.tar", "--classes", self.classes, "--from-captions", 1]
+        _, result, _ = self.study("prompt_templates", *captioned, "--seeds", 1)
+        self.assertEqual(result["images_by_class"], [sum(found == [shape] for found in named) for shape in SHAPES])
+        self.assertEqual(result["images"], sum(len(found) == 1 for found in named))
         templates.write_text("no place for the class\n")
         self.assertIn("no place", run("prompt_templates", *common, "--templates", templates, "--out", out, status=3).stderr)
 

@@ -178,6 +178,10 @@ TEST(TextEncoder, PoolsTheEndOfTextTokenAndLeavesOutWhatFollows) {
         m->encode({.data = torch::tensor({{3, 4, 5}})});
       },
       ThrowsMessage<c10::ValueError>(HasSubstr("lacks the end-of-text token 29")));
+  const auto none =
+      torch::tensor({{true, true, true, false, false}, {false, false, false, false, false}});
+  EXPECT_THAT([&] { m->encode({.data = ids, .mask = none}); },
+              ThrowsMessage<c10::ValueError>(HasSubstr("must leave every text a real token")));
   o.eot_token = -1;  // the largest id
   const auto largest = make(o)->encode({.data = torch::tensor({{3, 9, 4}, {3, 4, 9}})});
   EXPECT_TRUE(largest.pooled[0].equal(largest.tokens[0][1]));

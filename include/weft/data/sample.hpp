@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
@@ -32,6 +33,9 @@ class WEFT_API BadSample : public Error {
 
 /// What an image's member of a sample may be called, in the order in which they are looked for.
 inline constexpr const char* kImageExtensions[] = {"jpg", "jpeg", "png", "webp", "bmp"};
+
+/// Whether a file's name ends in one of them, in any case: "Cat.JPG".
+WEFT_API bool is_image_name(const std::filesystem::path& file);
 
 /// The bytes of the image; BadSample(missing_image) where there is none.
 WEFT_API const std::string& image_bytes(const Sample& sample);

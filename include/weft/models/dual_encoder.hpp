@@ -124,8 +124,12 @@ class WEFT_API DualEncoderImpl : public torch::nn::Module {
   }
 
   /// features [B, F] -> unit rows [B, E].
-  Tensor project_image(const Tensor& features) { return unit(project(image_projection, features)); }
-  Tensor project_text(const Tensor& features) { return unit(project(text_projection, features)); }
+  Tensor project_image(const Tensor& features) {
+    return nn::unit_rows(project(image_projection, features));
+  }
+  Tensor project_text(const Tensor& features) {
+    return nn::unit_rows(project(text_projection, features));
+  }
 
   /// options.loss [] of unit rows [B, E] at the learned scale (and bias).
   Tensor loss(const Tensor& image_rows, const Tensor& text_rows) {
@@ -162,10 +166,6 @@ class WEFT_API DualEncoderImpl : public torch::nn::Module {
     // As the towers' fast path: no emulated bf16.
     const nn::AutocastGuard off(torch::kCPU, torch::kBFloat16, false);
     return layer(features.to(torch::kFloat32));
-  }
-  static Tensor unit(const Tensor& rows) {
-    const auto x = rows.to(torch::promoteTypes(rows.scalar_type(), torch::kFloat32));
-    return x / x.norm(2, {-1}, /*keepdim=*/true).clamp_min(1e-12);
   }
   void lock(Encoder& tower, bool on) {
     for (auto& parameter : tower.parameters()) parameter.requires_grad_(!on);

@@ -28,6 +28,9 @@ WEFT_API at::Tensor pool(const EncoderOutput& output, Pooling pooling);
 /// Width of the result. Refuses poolings that the encoder cannot give.
 WEFT_API int64_t pooled_size(const EncoderInfo& info, Pooling pooling);
 
+/// rows [..., E] over their lengths (a row of zeros stays one), in fp32 at least.
+WEFT_API at::Tensor unit_rows(const at::Tensor& rows);
+
 }  // namespace weft::nn
 
 template <>

@@ -114,8 +114,12 @@ class WEFT_API Tokenizer {
   virtual std::string file_name() const { return "tokenizer.json"; }
 };
 
-/// The file of a folder that load_tokenizer() reads: OpenAI's bpe_simple_vocab_16e6.txt.gz, else
-/// tokenizer.json, else vocab.txt, else vocab.json; an empty path where there is none of them.
+/// The files that load_tokenizer() looks for in a folder: the first that is there is read,
+/// vocab.json with merges.txt.
+inline constexpr std::string_view kTokenizerFiles[] = {"bpe_simple_vocab_16e6.txt.gz",
+                                                       "tokenizer.json", "vocab.txt", "vocab.json"};
+
+/// That file of a folder; an empty path where there is none of them.
 WEFT_API std::filesystem::path find_tokenizer(const std::filesystem::path& folder);
 
 /// Reads `path`: a tokenizer.json, a BERT vocab.txt, a GPT-2 vocab.json with merges.txt beside it,
