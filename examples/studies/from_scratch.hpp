@@ -17,14 +17,14 @@
 namespace study {
 
 struct ScratchOptions {
-  int64_t image_size = 128, width = 128, layers = 4;
-  int64_t batch_size = 64, epochs = 12;
+  int64_t image_size = 64, width = 128, layers = 4;
+  int64_t batch_size = 32, epochs = 20;
   double lr = 1e-3;
 
   template <class Self, class V>
   static void visit(Self& o, V&& v) {
     v("image_size", o.image_size, "pixels a side");
-    v("width", o.width, "of the transformer, a multiple of 64");
+    v("width", o.width, "of the transformer, a multiple of 32");
     v("layers", o.layers, "of the transformer");
     v("batch_size", o.batch_size, "samples a step");
     v("epochs", o.epochs, "passes over --train");
@@ -32,17 +32,21 @@ struct ScratchOptions {
   }
 };
 
+/// A plain ViT as Beyer et al. (2022) simplify it for training from scratch: sine-cosine positions,
+/// the mean of the patches, no class token. Weights start wider than for the usual widths of 768.
 inline weft::models::ImageClassifier fresh_classifier(const ScratchOptions& options,
                                                       int64_t patch_size, int64_t classes,
                                                       int64_t seed) {
   weft::nn::seed_all(seed);
-  const auto vit =
-      std::make_shared<weft::vision::VisionTransformerImpl>(weft::vision::VisionTransformerOptions{
-          .image_size = options.image_size,
-          .patch_size = patch_size,
-          .hidden_size = options.width,
-          .num_layers = options.layers,
-          .num_heads = std::max<int64_t>(options.width / 64, 1)});
+  const auto vit = std::make_shared<weft::vision::VisionTransformerImpl>(
+      weft::vision::VisionTransformerOptions{.image_size = options.image_size,
+                                             .patch_size = patch_size,
+                                             .hidden_size = options.width,
+                                             .num_layers = options.layers,
+                                             .num_heads = std::max<int64_t>(options.width / 32, 1),
+                                             .class_token = false,
+                                             .position_kind = weft::vision::PositionKind::sincos,
+                                             .init_std = 0.06});
   return weft::models::ImageClassifier(
       vit, weft::models::ImageClassifierOptions{.num_classes = classes,
                                                 .pool = weft::nn::Pooling::mean});

@@ -1,6 +1,7 @@
 // Where does the gap between the modalities come from, and what does the temperature do to it?
 //
-//     modality_gap --train 'flickr8k-128/train-*.tar' --val flickr8k-128/val-000000.tar
+//     scenes --out scenes --train 8000 --size 32
+//     modality_gap --train 'scenes/train-*.tar' --val scenes/val-000000.tar
 //                  --out studies/modality_gap
 //
 // Trains a small dual encoder from scratch for each temperature and seed, and measures at equal
@@ -31,9 +32,9 @@ using weft::Json;
 
 struct Options {
   std::string train, val;
-  std::vector<double> temperatures = {0, 0.01, 1};
-  int64_t image_size = 64, patch_size = 16, width = 128, layers = 4, vocab_size = 4000;
-  int64_t batch_size = 128, epochs = 3, points = 8, val_images = 500;
+  std::vector<double> temperatures = {0, 0.01, 0.1, 1};
+  int64_t image_size = 32, patch_size = 8, width = 128, layers = 4, vocab_size = 4000;
+  int64_t batch_size = 64, epochs = 2, points = 16, val_images = 500;
   double lr = 1e-3;
   study::Common common = {};
 

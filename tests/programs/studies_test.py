@@ -101,7 +101,7 @@ class Studies(unittest.TestCase):
 
     def test_patch_size(self):
         table, result, out = self.study("patch_size", *self.labelled, *self.tiny, "--patches", 8, 16)
-        self.assertEqual([(p["patch"], p["tokens"]) for p in result["patches"]], [(8, 17), (16, 5)])
+        self.assertEqual([(p["patch"], p["tokens"]) for p in result["patches"]], [(8, 16), (16, 4)])
         for patch, row in zip(result["patches"], table):
             self.assertEqual(row[3], f"{100 * self.spread_of(patch['top1']):.1f} ± {100 * patch['top1']['deviation']:.1f} %")
             self.assertTrue(0 <= patch["top1"]["mean"] <= 1 and self.spread_of(patch["ms_an_image"]) > 0 and self.spread_of(patch["seconds_an_epoch"]) > 0)
