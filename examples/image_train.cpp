@@ -94,11 +94,11 @@ Options parse(int argc, char** argv, Options options) {
   return options;
 }
 
-/// Pretrained encoders want small steps; training from scratch wants a warm-up.
+/// A pretrained encoder wants small steps, a head alone large ones; both trained whole, a warm-up.
 Options defaults(bool pretrained, bool frozen) {
   Options o;
   o.trainer.epochs = 12;
-  o.trainer.lr = pretrained && !frozen ? 1e-4 : 1e-3;
+  o.trainer.lr = frozen ? 1e-2 : pretrained ? 1e-4 : 1e-3;
   o.trainer.warmup = frozen ? 0 : 100;
   o.trainer.lr_scheduler = weft::train::Schedule::cosine;
   if (!frozen) o.trainer.grad_clip_norm = 1;
