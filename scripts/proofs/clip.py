@@ -3,6 +3,7 @@ clothing-128 with a LiT model (frozen DINOv2-S and MiniLM), with DINOv2-S, and w
 
     scripts/prove clip [EPOCHS] [FOLDER]     EPOCHS: 20; FOLDER keeps the batches and the runs"""
 import json
+import statistics
 import sys
 import tempfile
 import time
@@ -98,11 +99,12 @@ def main():
         for name, model, more in (("dinov2-small", MODELS / "dinov2-small", ()), ("dinov2-small cls+mean", MODELS / "dinov2-small", ("--pool", "cls+mean")),
                                   ("lit", work / "lit", ()), ("lit, shared space", work / "lit", ("--projected",)), ("clip", work / "run", ())):
             clothes["linear-probe"][name] = evaluate(model, "linear-probe", *train, *more)
+    median = lambda times: round(statistics.median(b - a for a, b in zip(times, times[1:])), 4)
     recalls = lambda result: {way: {k: round(v, 4) for k, v in result[way].items()} for way in ("image_to_text", "text_to_image")}
     figures = {
         "model": "96 px / 16, 256 wide, 6 + 4 layers, embedding 256", "batch": BATCH, "steps": steps, "epochs": EPOCHS, "precision": PRECISION,
-        "weft": {"seconds": round(seconds, 1), "samples_per_second": round(steps * BATCH / seconds, 1), **recalls(ours)},
-        "open_clip": {"seconds": other["seconds"], "samples_per_second": round(steps * BATCH / other["seconds"], 1), **recalls(other["at_the_end"])},
+        "weft": {"seconds": round(seconds, 1), "median_step_seconds": median([line["seconds"] for line in lines]), "samples_per_second": round(steps * BATCH / seconds, 1), **recalls(ours)},
+        "open_clip": {"seconds": other["seconds"], "median_step_seconds": median([line["seconds"] for line in other["lines"]]), "samples_per_second": round(steps * BATCH / other["seconds"], 1), **recalls(other["at_the_end"])},
         "open_clip_at_our_time": other.get("at_our_time") and {"steps": other["at_our_time"]["steps"], **recalls(other["at_our_time"])},
         "first_20_losses_differ_by": round(first, 6), "loss_curves": curves,
         "lit_recalls": recalls(lit), "clothing_128": clothes,
