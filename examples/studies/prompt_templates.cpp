@@ -52,19 +52,19 @@ struct Options {
   }
 };
 
-/// Where no --templates are given: the bare name, what web captions say, and what these photos are.
+/// Where no --templates are given.
 const std::vector<std::string> kTemplates = {"{}",
                                              "a {}",
                                              "a photo of a {}.",
                                              "a photo of the {}.",
                                              "a close-up photo of a {}.",
                                              "a bad photo of a {}.",
+                                             "a black and white photo of a {}.",
                                              "a drawing of a {}.",
-                                             "a person wearing a {}.",
-                                             "a {} on a hanger.",
-                                             "a {} lying on the floor.",
-                                             "a {}, a piece of clothing.",
-                                             "a product photo of a {} on a white background."};
+                                             "there is a {} in the picture.",
+                                             "a {} outdoors",
+                                             "two {}s",
+                                             "someone looks at a {}"};
 
 using Prompts = std::vector<std::vector<std::string>>;  // [C][T]
 

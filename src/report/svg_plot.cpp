@@ -107,7 +107,8 @@ class Axes {
     if (name.empty()) return "";
     return fmt::format(
         "<line x1=\"{0}\" x2=\"{1}\" y1=\"{2}\" y2=\"{2}\" stroke=\"{3}\" stroke-width=\"2\"/>"
-        "<text x=\"{4}\" y=\"{5}\">{6}</text>\n",
+        "<text x=\"{4}\" y=\"{5}\" paint-order=\"stroke\" stroke=\"white\" "
+        "stroke-width=\"3\">{6}</text>\n",
         options_.width - 150, options_.width - 130, kTop + 12 + 15 * s, colour(s),
         options_.width - 124, kTop + 16 + 15 * s, escape(name));
   }
