@@ -141,26 +141,26 @@ int run(const Options& options) {
   options.common.check();
   std::vector<std::pair<std::string, std::string>> folders;
   for (const auto& word : options.encoders) folders.push_back(named_folder(word));
-  const Study study(options);
+  const Study probes(options);
   report::Stages stages;
   std::vector<Row> rows;
 
   const auto pixels = std::make_shared<Pixels>(options.raw_size);
   rows.push_back(
-      study.probe("raw pixels, " + std::to_string(options.raw_size) + " a side",
-                  {.encoder = pixels,
-                   .encode = [&](const EncoderInput& x) { return pixels->encode(x, {}).pooled; },
-                   .transform = {.size = options.raw_size}}));
+      probes.probe("raw pixels, " + std::to_string(options.raw_size) + " a side",
+                   {.encoder = pixels,
+                    .encode = [&](const EncoderInput& x) { return pixels->encode(x, {}).pooled; },
+                    .transform = {.size = options.raw_size}}));
   Row random{.name = "ViT, random weights"}, trained{.name = "ViT, trained here"};
   for (int64_t seed = 0; seed < options.common.seeds; ++seed) {
     auto model =
-        study::fresh_classifier(options.scratch, options.patch_size, study.classes(), seed);
+        study::fresh_classifier(options.scratch, options.patch_size, probes.classes(), seed);
     const auto tower = tower_of(model, options.scratch.image_size);
-    study.probe(random, study.features(tower), seed);
+    probes.probe(random, probes.features(tower), seed);
     const auto summary = study::train(model, options.train, options.scratch, options.common, seed,
                                       "ViT seed " + std::to_string(seed));
     if (summary.signal != 0) return summary.exit_status();
-    study.probe(trained, study.features(tower), seed);
+    probes.probe(trained, probes.features(tower), seed);
   }
   rows.push_back(random);
   rows.push_back(trained);
@@ -169,10 +169,10 @@ int run(const Options& options) {
     const bool dual = checkpoint::is_dual_encoder(folder);
     if (options.encoder_size && !dual)
       tower.transform.size = tower.transform.resize = *options.encoder_size;
-    rows.push_back(study.probe(name, tower));
+    rows.push_back(probes.probe(name, tower));
     if (dual)
-      rows.push_back(study.probe(name + ", shared space",
-                                 eval::load_image_tower(folder, {.projected = true})));
+      rows.push_back(probes.probe(name + ", shared space",
+                                  eval::load_image_tower(folder, {.projected = true})));
   }
 
   std::vector<std::vector<std::string>> table;
@@ -191,14 +191,8 @@ int run(const Options& options) {
   study::print_table({"encoder", "width", "top-1", "C by seed"}, table);
   study::write(options.common, "encoder_probe.svg",
                report::bar_plot(bars, {.title = "linear probe", .x_label = "top-1, %"}));
-  stages.lap("all");
-  std::cout << Json::object({{"study", "encoder_probe"},
-                             {"encoders", encoders},
-                             {"options", to_json(options)},
-                             {"seconds", std::round(stages.total())}})
-                   .dump()
-            << std::endl;
-  return 0;
+  return study::finish(Json::object({{"study", "encoder_probe"}, {"encoders", encoders}}), options,
+                       stages);
 }
 
 }  // namespace

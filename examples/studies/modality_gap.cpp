@@ -250,15 +250,10 @@ int run(const Options& options) {
       report::line_plot(gaps, {.title = "distance of the modalities' means, by temperature",
                                .x_label = "step",
                                .y_label = "gap"}));
-  stages.lap("all");
-  std::cout << Json::object({{"study", "modality_gap"},
-                             {"images", pairs.pixels.size(0)},
-                             {"settings", settings},
-                             {"options", to_json(options)},
-                             {"seconds", std::round(stages.total())}})
-                   .dump()
-            << std::endl;
-  return 0;
+  return study::finish(
+      Json::object(
+          {{"study", "modality_gap"}, {"images", pairs.pixels.size(0)}, {"settings", settings}}),
+      options, stages);
 }
 
 }  // namespace

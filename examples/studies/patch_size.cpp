@@ -99,14 +99,8 @@ int run(const Options& options) {
       rows);
   study::write(options.common, "patch_size.svg",
                report::bar_plot(bars, {.title = "accuracy by patch size", .x_label = "top-1, %"}));
-  stages.lap("all");
-  std::cout << Json::object({{"study", "patch_size"},
-                             {"patches", sizes},
-                             {"options", to_json(options)},
-                             {"seconds", std::round(stages.total())}})
-                   .dump()
-            << std::endl;
-  return 0;
+  return study::finish(Json::object({{"study", "patch_size"}, {"patches", sizes}}), options,
+                       stages);
 }
 
 }  // namespace

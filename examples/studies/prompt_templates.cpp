@@ -236,15 +236,10 @@ int run(const Options& options) {
                report::line_plot(
                    {in_order, at_random},
                    {.title = "ensembles of k templates", .x_label = "k", .y_label = "top-1, %"}));
-  stages.lap("all");
-  std::cout << result.set("ensembles", curve)
-                   .set("images", scorer.images())
-                   .set("images_by_class", scorer.counts())
-                   .set("options", to_json(options))
-                   .set("seconds", std::round(stages.total()))
-                   .dump()
-            << std::endl;
-  return 0;
+  return study::finish(result.set("ensembles", curve)
+                           .set("images", scorer.images())
+                           .set("images_by_class", scorer.counts()),
+                       options, stages);
 }
 
 }  // namespace

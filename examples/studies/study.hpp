@@ -13,6 +13,7 @@
 #include <weft/core/json.hpp>
 #include <weft/core/options.hpp>
 #include <weft/io/file.hpp>
+#include <weft/report/stages.hpp>
 
 #include "../program.hpp"
 
@@ -109,6 +110,17 @@ inline void write(const Common& common, const std::string& name, std::string_vie
   const auto path = fs::path(common.out) / name;
   weft::io::write_file(path, text);
   std::cerr << "wrote " << path.string() << std::endl;
+}
+
+/// The last line on stdout: `result` with every option and the seconds since `stages` began.
+template <class Options>
+int finish(Json result, const Options& options, weft::report::Stages& stages) {
+  stages.lap("all");
+  std::cout << result.set("options", weft::to_json(options))
+                   .set("seconds", std::round(stages.total()))
+                   .dump()
+            << std::endl;
+  return 0;
 }
 
 }  // namespace study
