@@ -76,7 +76,7 @@ int64_t named_by(const std::vector<std::string>& captions, const std::string& na
     return text;
   };
   return std::count_if(captions.begin(), captions.end(), [&](const std::string& caption) {
-    const auto text = " " + lower(caption) + "  ", word = lower(name);
+    const auto text = lower(' ' + caption + "  "), word = lower(name);
     for (auto at = text.find(word); at != text.npos; at = text.find(word, at + 1)) {
       const auto end = at + word.size();
       if (!letter(text[at - 1]) && !letter(text[end + (text[end] == 's' ? 1 : 0)])) return true;
