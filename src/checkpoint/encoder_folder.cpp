@@ -17,21 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string dtype_name(at::ScalarType type) {
-  switch (type) {
-    case at::kFloat:
-      return "float32";
-    case at::kHalf:
-      return "float16";
-    case at::kBFloat16:
-      return "bfloat16";
-    case at::kDouble:
-      return "float64";
-    default:
-      fail("an encoder of the type {} cannot be saved", at::toString(type));
-  }
-}
-
 void write_encoder(const EncoderFolder& folder, const fs::path& path) {
   const auto& family = families().at(folder.family);
   auto config = folder.config;
@@ -40,10 +25,7 @@ void write_encoder(const EncoderFolder& folder, const fs::path& path) {
   for (auto& [name, tensor] : family.key_map(config).save(named_tensors(*folder.encoder)))
     tensors.emplace(std::move(name), std::move(tensor));
   if (!family.architecture.empty())
-    config.set("architectures", std::vector<std::string>{family.architecture})
-        .set("model_type", folder.family)
-        .erase("torch_dtype")
-        .set("dtype", dtype_name(tensors.begin()->second.scalar_type()));
+    mark_config(config, family.architecture, folder.family, tensors.begin()->second.scalar_type());
   write_tensors(path / "model.safetensors", tensors, {{"format", "pt"}});
   if (!folder.preprocessor.is_null()) folder.preprocessor.write(path / "preprocessor_config.json");
   config.write(path / "config.json");
@@ -113,26 +95,14 @@ std::vector<NamedTensor> named_tensors(const torch::nn::Module& module) {
 }
 
 EncoderFolder load_encoder(const fs::path& folder, at::ScalarType dtype) {
-  const auto config_file = folder / "config.json";
-  if (!fs::is_directory(folder))
-    fail("{}: expected a model folder with config.json and model.safetensors, found {}",
-         folder.string(), fs::exists(folder) ? "a file" : "nothing");
   EncoderFolder out;
-  out.config = Json::read(config_file);
+  out.config = read_model_config(folder);
   out.family = family_of(out.config);
-  if (out.family.empty())
-    fail("{}: the field 'model_type', which names the family, is missing", config_file.string());
   if (!families().contains(out.family))
-    fail("{}: {}", config_file.string(),
+    fail("{}: {}", (folder / "config.json").string(),
          detail::unknown_name("model_type", out.family, families().names()));
   const auto& family = families().at(out.family);
-  if (!fs::exists(folder / "model.safetensors") &&
-      !fs::exists(folder / "model.safetensors.index.json") &&
-      fs::exists(folder / "pytorch_model.bin"))
-    fail(
-        "{}: holds pytorch_model.bin only, which is a pickle; save it with safe_serialization=True",
-        folder.string());
-  const auto file = io::Safetensors::open(folder);
+  const auto file = open_weights(folder);
   const auto map = family.key_map(out.config);
   {
     const nn::NoInitGuard no_init;

@@ -21,4 +21,22 @@ Registry<Family>& families() {
   return registry;
 }
 
+Registry<LmFamily>& lm_families() {
+  static auto registry = [] {
+    Registry<LmFamily> out("model family");
+    out.add("gemma", gemma_family(1));
+    out.add("gemma2", gemma_family(2));
+    out.add("gemma3_text", gemma_family(3));
+    out.add("gpt2", gpt2_family());
+    out.add("llama", llama_family());
+    out.add("mistral", mistral_family());
+    out.add("opt", opt_family());
+    out.add("phi3", phi3_family());
+    out.add("qwen2", qwen2_family());
+    out.add("qwen3", qwen3_family());
+    return out;
+  }();
+  return registry;
+}
+
 }  // namespace weft::checkpoint

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <weft/checkpoint/dual_families.hpp>
+#include <weft/checkpoint/lm_families.hpp>
 
 namespace weft::checkpoint {
 
@@ -18,6 +19,16 @@ Family vit_family();
 
 /// timm's VisionTransformer.
 Family timm_vit_family();
+
+/// Hugging Face's causal language models.
+LmFamily llama_family();
+LmFamily mistral_family();
+LmFamily qwen2_family();
+LmFamily qwen3_family();
+LmFamily phi3_family();
+LmFamily gemma_family(int version);
+LmFamily gpt2_family();
+LmFamily opt_family();
 
 /// open_clip's CLIP and CustomTextCLIP with its own ViT and text transformer.
 DualFamily open_clip_family();

@@ -23,10 +23,16 @@ std::string shape_text(c10::IntArrayRef shape) {
   return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ", "));
 }
 
-std::vector<int64_t> scaled(c10::IntArrayRef shape, int64_t dim, int64_t times, bool up) {
+std::vector<int64_t> with_size(c10::IntArrayRef shape, int64_t dim, int64_t size) {
   auto out = shape.vec();
-  auto& size = out.at(static_cast<size_t>(dim));
-  size = up ? size * times : size / times;
+  out.at(static_cast<size_t>(dim)) = size;
+  return out;
+}
+
+std::map<std::string, at::Tensor, std::less<>> tensors_by_name(
+    const std::vector<NamedTensor>& tensors) {
+  std::map<std::string, at::Tensor, std::less<>> out;
+  for (const auto& [name, tensor] : tensors) out.emplace(name, tensor.detach());
   return out;
 }
 
@@ -38,6 +44,10 @@ KeyMap& KeyMap::rename(std::string theirs, std::string ours) {
 }
 KeyMap& KeyMap::split(std::string theirs, std::vector<std::string> ours, int64_t dim) {
   rules_.push_back({Kind::split, {std::move(theirs)}, std::move(ours), dim});
+  return *this;
+}
+KeyMap& KeyMap::split_transposed(std::string theirs, std::vector<std::string> ours) {
+  rules_.push_back({Kind::split_transposed, {std::move(theirs)}, std::move(ours)});
   return *this;
 }
 KeyMap& KeyMap::join(std::vector<std::string> theirs, std::string ours, int64_t dim) {
@@ -97,6 +107,7 @@ struct KeyMap::Loader {
   };
   const KeyMap& map;
   const io::Safetensors& file;
+  std::map<std::string, at::Tensor, std::less<>> by_name;  // ours
   std::map<std::string, const io::TensorView*, std::less<>> theirs = {};
   std::set<std::string, std::less<>> used = {};
   std::vector<Copy> copies = {};
@@ -173,24 +184,43 @@ struct KeyMap::Loader {
     copies.push_back(copy(tensor));
   }
 
+  // Where a part of ours begins in theirs, and how long all parts are.
+  std::pair<int64_t, int64_t> extent(const Rule& rule, size_t part, const Captures& captures,
+                                     const at::Tensor& to) const {
+    int64_t begin = 0, whole = 0;
+    for (size_t i = 0; i < rule.ours.size(); ++i) {
+      if (i == part) begin = whole;
+      const auto found = by_name.find(fill(rule.ours[i], captures));
+      whole += (found == by_name.end() ? to : found->second).size(rule.dim);
+    }
+    return {begin, whole};
+  }
+
   void plan(const Rule& rule, size_t part, const Captures& captures, const NamedTensor& ours) {
     const auto& to = ours.tensor;
-    const auto parts = static_cast<int64_t>(std::max(rule.theirs.size(), rule.ours.size()));
+    const auto parts = static_cast<int64_t>(rule.theirs.size());
     const auto name = fill(rule.theirs[0], captures);
     switch (rule.kind) {
       case Kind::rename:
         want(name, to.sizes().vec(), ours, [&](at::Tensor from) { return Copy{to, from}; });
         break;
       case Kind::split:
-        want(name, scaled(to.sizes(), rule.dim, parts, true), ours, [&](at::Tensor from) {
-          const auto size = to.size(rule.dim);
-          return Copy{to, from.narrow(rule.dim, static_cast<int64_t>(part) * size, size)};
+      case Kind::split_transposed: {
+        const auto [begin, whole] = extent(rule, part, captures, to);
+        const bool transposed = rule.kind == Kind::split_transposed && to.dim() == 2;
+        auto shape = with_size(to.sizes(), rule.dim, whole);
+        if (transposed) std::reverse(shape.begin(), shape.end());
+        want(name, shape, ours, [&, begin = begin](at::Tensor from) {
+          if (transposed) from = from.t();
+          return Copy{to, from.narrow(rule.dim, begin, to.size(rule.dim))};
         });
         break;
+      }
       case Kind::join:
         for (int64_t i = 0; i < parts; ++i)
           want(fill(rule.theirs[static_cast<size_t>(i)], captures),
-               scaled(to.sizes(), rule.dim, parts, false), ours, [&](at::Tensor from) {
+               with_size(to.sizes(), rule.dim, to.size(rule.dim) / parts), ours,
+               [&](at::Tensor from) {
                  const auto size = to.size(rule.dim) / parts;
                  return Copy{to.narrow(rule.dim, i * size, size), from};
                });
@@ -235,7 +265,7 @@ struct KeyMap::Loader {
 
 LoadReport KeyMap::load(const io::Safetensors& file, const std::vector<NamedTensor>& ours) const {
   const at::NoGradGuard no_grad;
-  Loader loader{*this, file};
+  Loader loader{*this, file, tensors_by_name(ours)};
   loader.index();
   for (const auto& parameter : ours) {
     bool mapped = false;
@@ -270,8 +300,7 @@ LoadReport KeyMap::load(const io::Safetensors& file, const std::vector<NamedTens
 
 std::vector<NamedTensor> KeyMap::save(const std::vector<NamedTensor>& ours) const {
   const at::NoGradGuard no_grad;
-  std::map<std::string, at::Tensor, std::less<>> by_name;
-  for (const auto& [name, tensor] : ours) by_name.emplace(name, tensor.detach());
+  const auto by_name = tensors_by_name(ours);
   std::vector<NamedTensor> out;
   for (const auto& [name, value] : ours) {
     const Rule* rule = nullptr;
@@ -293,7 +322,8 @@ std::vector<NamedTensor> KeyMap::save(const std::vector<NamedTensor>& ours) cons
       case Kind::rename:
         out.push_back({theirs, tensor});
         break;
-      case Kind::split: {
+      case Kind::split:
+      case Kind::split_transposed: {
         if (part != 0) break;  // the first of the parts brings the others along
         std::vector<at::Tensor> parts;
         for (const auto& pattern : rule->ours) {
@@ -302,7 +332,9 @@ std::vector<NamedTensor> KeyMap::save(const std::vector<NamedTensor>& ours) cons
             fail("key map: {} needs {}, which the model lacks", theirs, fill(pattern, *captures));
           parts.push_back(found->second);
         }
-        out.push_back({theirs, at::cat(parts, rule->dim)});
+        const auto whole = at::cat(parts, rule->dim);
+        const bool transposed = rule->kind == Kind::split_transposed && whole.dim() == 2;
+        out.push_back({theirs, transposed ? whole.t() : whole});
         break;
       }
       case Kind::join: {

@@ -7,6 +7,8 @@
 #include <weft/checkpoint/tensors.hpp>
 #include <weft/tokenizers/tokenizer.hpp>
 
+#include "core/fail.hpp"
+
 namespace weft::checkpoint {
 namespace {
 
@@ -37,6 +39,7 @@ bool is_model_file(std::string_view name) {
     const auto& family = dual_families().at(layout);
     if (name == family.config_file || (!name.empty() && name == family.weights_file)) return true;
   }
+  if (name == "generation_config.json") return true;
   return name.starts_with("model") &&
          (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json"));
 }
@@ -44,6 +47,50 @@ bool is_model_file(std::string_view name) {
 bool is_tokenizer_file(std::string_view name) {
   return std::ranges::find(tokenizers::kTokenizerFiles, name) !=
          std::end(tokenizers::kTokenizerFiles);
+}
+
+static std::string dtype_name(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat:
+      return "float32";
+    case at::kHalf:
+      return "float16";
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kDouble:
+      return "float64";
+    default:
+      fail("a model of the type {} cannot be saved", at::toString(type));
+  }
+}
+
+Json read_model_config(const std::filesystem::path& folder) {
+  const auto file = folder / "config.json";
+  if (!std::filesystem::is_directory(folder))
+    fail("{}: expected a model folder with config.json and model.safetensors, found {}",
+         folder.string(), std::filesystem::exists(folder) ? "a file" : "nothing");
+  auto config = Json::read(file);
+  if (family_of(config).empty())
+    fail("{}: the field 'model_type', which names the family, is missing", file.string());
+  return config;
+}
+
+io::Safetensors open_weights(const std::filesystem::path& folder) {
+  if (!std::filesystem::exists(folder / "model.safetensors") &&
+      !std::filesystem::exists(folder / "model.safetensors.index.json") &&
+      std::filesystem::exists(folder / "pytorch_model.bin"))
+    fail(
+        "{}: holds pytorch_model.bin only, which is a pickle; save it with safe_serialization=True",
+        folder.string());
+  return io::Safetensors::open(folder);
+}
+
+void mark_config(Json& config, const std::string& architecture, const std::string& family,
+                 at::ScalarType dtype) {
+  config.set("architectures", std::vector<std::string>{architecture})
+      .set("model_type", family)
+      .erase("torch_dtype")
+      .set("dtype", dtype_name(dtype));
 }
 
 std::vector<NamedTensor> beside(const torch::nn::Module& module,

@@ -17,6 +17,15 @@ std::string family_of(const Json& config);
 /// The same of a folder; "" also where it has no config.json.
 std::string family_of(const std::filesystem::path& folder);
 
+/// config.json of a model's folder; Error where there is no such folder or the file names no
+/// family.
+Json read_model_config(const std::filesystem::path& folder);
+/// The weights of a folder; Error that tells of pickles.
+io::Safetensors open_weights(const std::filesystem::path& folder);
+/// What transformers looks for in a config.json: the class, the family and the weights' type.
+void mark_config(Json& config, const std::string& architecture, const std::string& family,
+                 at::ScalarType dtype);
+
 /// `path`, or where only `path`/model is what `holds` looks for, that: the model of a run folder.
 template <class Holds>
 std::filesystem::path model_folder(const std::filesystem::path& path, Holds&& holds) {

@@ -17,21 +17,28 @@ AttentionRecord::AttentionRecord() : previous_(newest) { newest = this; }
 AttentionRecord::~AttentionRecord() { newest = previous_; }
 AttentionRecord* AttentionRecord::current() { return newest; }
 
-void AttentionRecord::add(const at::Tensor& queries, const at::Tensor& keys,
-                          const at::Tensor& allowed, bool causal) {
-  torch::NoGradGuard no_grad;
-  const AutocastGuard exact(queries.device().type(), at::kBFloat16, /*enabled=*/false);
+at::Tensor attention_weights(const at::Tensor& queries, const at::Tensor& keys,
+                             const AttentionScores& how) {
   const auto group = queries.size(1) / keys.size(1);
   const auto type = at::promote_types(queries.scalar_type(), at::kFloat);
   const auto spread = keys.to(type).repeat_interleave(group, 1);  // [B, H, M, d]
-  auto scores = queries.to(type).matmul(spread.transpose(2, 3)) /
-                std::sqrt(static_cast<double>(queries.size(3)));  // [B, H, N, M]
-  auto seen = allowed;
-  if (!seen.defined() && causal)
+  const auto scale =
+      how.scale != 0 ? how.scale : 1 / std::sqrt(static_cast<double>(queries.size(3)));
+  auto scores = queries.to(type).matmul(spread.transpose(2, 3)) * scale;  // [B, H, N, M]
+  if (how.soft_cap != 0) scores = (scores / how.soft_cap).tanh() * how.soft_cap;
+  auto seen = how.allowed;
+  if (!seen.defined() && how.causal)
     seen = at::ones({queries.size(2), keys.size(2)}, queries.options().dtype(at::kBool)).tril();
   if (seen.defined())
-    scores.masked_fill_(seen.logical_not(), -std::numeric_limits<float>::infinity());
-  weights_.push_back(scores.softmax(-1));
+    scores = scores.masked_fill(seen.logical_not(), -std::numeric_limits<float>::infinity());
+  return scores.softmax(-1);
+}
+
+void AttentionRecord::add(const at::Tensor& queries, const at::Tensor& keys,
+                          const AttentionScores& how) {
+  torch::NoGradGuard no_grad;
+  const AutocastGuard exact(queries.device().type(), at::kBFloat16, /*enabled=*/false);
+  weights_.push_back(attention_weights(queries, keys, how));
 }
 
 }  // namespace weft::nn

@@ -47,7 +47,8 @@ at::Tensor joined_bias(std::initializer_list<Linear> layers) {
 }  // namespace
 
 bool PackedStack::supports(const TransformerBlockOptions& o) {
-  return o.norm == NormKind::layer_norm && !o.attention.qk_norm &&
+  return o.norm == NormKind::layer_norm && !o.sandwich && !o.attention.qk_norm &&
+         o.attention.scale == 0 && o.attention.soft_cap == 0 &&
          o.attention.num_kv_heads == o.attention.num_heads;
 }
 

@@ -6,9 +6,6 @@
 
 namespace weft::text {
 
-TableImpl::TableImpl(int64_t rows, int64_t width, double init_std)
-    : weight(register_parameter("weight", nn::init_weight(at::empty({rows, width}), init_std))) {}
-
 TextEncoderImpl::TextEncoderImpl(const TextEncoderOptions& o) : options(o) {
   TORCH_CHECK_VALUE(o.vocab_size > 0 && o.max_tokens > 0 && o.type_vocab >= 0,
                     "TextEncoder: vocab_size and max_tokens must be positive, got ", o.vocab_size,

@@ -154,6 +154,16 @@ def blocks(model):
     return model.encoder.layers if hasattr(model.encoder, "layers") else model.encoder.layer
 
 
+def blocks_of_names(model, *paths):
+    """The first of these submodules that the model has."""
+    for path in paths:
+        try:
+            return model.get_submodule(path)
+        except AttributeError:
+            pass
+    raise AttributeError(f"none of {paths}")
+
+
 def inputs(family, config, rng, generator):
     """Named inputs: images on the table's own grid and on two others, or token batches with their masks."""
     if family in TEXT:

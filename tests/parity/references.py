@@ -19,6 +19,7 @@ import transformers
 from safetensors.torch import save_file
 
 import families
+import language_models
 
 CONFIGURATIONS = 4
 
@@ -125,8 +126,15 @@ def main():
             folder = out / family / str(k)
             save_model(family, k, config_class(**draw(rng, k)), rng, generator, folder)
             write_cases(family, folder, rng, generator)
+    for family, (config_class, draw, _, _) in language_models.FAMILIES.items():
+        for k in range(CONFIGURATIONS):
+            rng, generator = families.rng_of(seed, family, k)
+            folder = out / family / str(k)
+            language_models.save_model(family, k, config_class(**draw(rng, k)), generator, folder)
+            language_models.write_cases(family, folder, rng, generator, write_gradients)
     if len(sys.argv) > 3 and pathlib.Path(sys.argv[3]).is_file():
         write_real(pathlib.Path(sys.argv[2]), sys.argv[3], out / "real")
+        language_models.write_real(pathlib.Path(sys.argv[2]), out / "real")
 
 
 if __name__ == "__main__":

@@ -43,8 +43,12 @@ class WEFT_API KeyMap {
  public:
   /// Theirs and ours differ in name only.
   KeyMap& rename(std::string theirs, std::string ours);
-  /// One of theirs is several of ours, concatenated along `dim` in equal parts (a fused qkv).
+  /// One of theirs is several of ours, concatenated along `dim` (a fused qkv), each as long as ours
+  /// is.
   KeyMap& split(std::string theirs, std::vector<std::string> ours, int64_t dim = 0);
+  /// One of theirs, its two dimensions exchanged, is several of ours, concatenated along the first
+  /// (GPT-2's Conv1D); vectors are not exchanged.
+  KeyMap& split_transposed(std::string theirs, std::vector<std::string> ours);
   /// Several of theirs are one of ours, concatenated along `dim` in equal parts.
   KeyMap& join(std::vector<std::string> theirs, std::string ours, int64_t dim = 0);
   /// Theirs is ours with its two dimensions exchanged.
@@ -78,7 +82,7 @@ class WEFT_API KeyMap {
   bool has(const io::Safetensors& file, std::string_view theirs) const;
 
  private:
-  enum class Kind { rename, split, join, transpose, permute };
+  enum class Kind { rename, split, split_transposed, join, transpose, permute };
   struct Rule {
     Kind kind;
     std::vector<std::string> theirs, ours;

@@ -1,11 +1,16 @@
 #pragma once
 
+#include <tuple>
+
+#include <ATen/ops/dropout.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 
 #include <weft/nn/attention_record.hpp>
+#include <weft/nn/key_value_cache.hpp>
 #include <weft/nn/linear.hpp>
 #include <weft/nn/norms.hpp>
+#include <weft/nn/rotary.hpp>
 
 namespace weft::nn {
 
@@ -16,9 +21,12 @@ struct AttentionOptions {
   int64_t head_dim = 0;      ///< 0 = hidden_size / num_heads
   bool q_bias = true, k_bias = true, v_bias = true, out_bias = true;
   bool qk_norm = false;  ///< norm each head's queries and keys (Dehghani et al., 2023)
-  double eps = 1e-6;     ///< of those norms
-  bool causal = false;   ///< token i sees tokens 0..i
-  double dropout = 0.0;  ///< on the attention weights, in training
+  NormKind qk_norm_kind = NormKind::layer_norm;
+  double eps = 1e-6;      ///< of those norms
+  double scale = 0.0;     ///< of the scores; 0 = 1 / sqrt(head_dim)
+  double soft_cap = 0.0;  ///< scores become soft_cap * tanh(score / soft_cap) (Gemma 2); 0 = none
+  bool causal = false;    ///< token i sees tokens 0..i
+  double dropout = 0.0;   ///< on the attention weights, in training
   double init_std = 0.02;
 
   template <class Self, class V>
@@ -32,7 +40,10 @@ struct AttentionOptions {
     v("v_bias", o.v_bias);
     v("out_bias", o.out_bias);
     v("qk_norm", o.qk_norm);
+    v("qk_norm_kind", o.qk_norm_kind);
     v("eps", o.eps);
+    v("scale", o.scale);
+    v("soft_cap", o.soft_cap);
     v("causal", o.causal);
     v("dropout", o.dropout);
     v("init_std", o.init_std);
@@ -40,8 +51,8 @@ struct AttentionOptions {
 };
 
 /// Multi-head attention (Vaswani et al., 2017, section 3.2.2) of tokens to themselves or to a
-/// context, with grouped keys and values (Ainslie et al., 2023): softmax(q k^T / sqrt(head_dim)) v
-/// per head, softmax in fp32.
+/// context, with grouped keys and values (Ainslie et al., 2023): softmax(q k^T * scale) v per head,
+/// softmax in fp32.
 class WEFT_API AttentionImpl : public torch::nn::Module {
  public:
   explicit AttentionImpl(const AttentionOptions& o) : options(o) {
@@ -68,25 +79,29 @@ class WEFT_API AttentionImpl : public torch::nn::Module {
     v = linear("v", o.hidden_size, kv_inner, o.v_bias);
     out = linear("out", inner, o.hidden_size, o.out_bias);
     if (o.qk_norm) {
-      const NormOptions norm{.size = options.head_dim, .eps = o.eps};
+      const NormOptions norm{.size = options.head_dim, .eps = o.eps, .kind = o.qk_norm_kind};
       q_norm = register_module("q_norm", Norm(norm));
       k_norm = register_module("k_norm", Norm(norm));
     }
   }
 
   /// x [B, N, D]; context [B, M, D] holds what is attended to, undefined = x itself, M = N. mask
-  /// undefined, [B, M] bool (true = a real token, which may be attended to) or [B, 1|H, N, M] bool
-  /// (true = may attend). Returns [B, N, D]. Every token must see a token.
+  /// undefined, [B, M] bool (true = a real token, which may be attended to) or [B or 1, 1|H, N, M]
+  /// bool (true = may attend; a causal layer adds nothing to it). Returns [B, N, D]. Every token
+  /// must see a token. rotation turns queries and keys by position; with a cache, x's keys and
+  /// values join those of earlier tokens, M is the number of all, and the last of them is x's last.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& mask = {},
-                        const torch::Tensor& context = {}) {
+                        const torch::Tensor& context = {}, const Rotation& rotation = {},
+                        KeyValues* cache = nullptr) {
     TORCH_CHECK_VALUE(x.dim() == 3 && x.size(2) == options.hidden_size,
                       "Attention: x must be [B, N, ", options.hidden_size, "], got ", x.sizes());
     TORCH_CHECK_VALUE(!context.defined() || (context.dim() == 3 && context.size(0) == x.size(0) &&
                                              context.size(2) == options.hidden_size),
                       "Attention: context must be [", x.size(0), ", M, ", options.hidden_size,
                       "], got ", context.sizes());
-    TORCH_CHECK_VALUE(!context.defined() || !options.causal,
-                      "Attention: causal attention takes no context");
+    TORCH_CHECK_VALUE(
+        !context.defined() || (!options.causal && !rotation.defined() && cache == nullptr),
+        "Attention: causal, rotated or cached attention takes no context");
     const auto& source = context.defined() ? context : x;
     const auto heads = [&](const torch::Tensor& y, int64_t count) {
       return y.view({y.size(0), y.size(1), count, options.head_dim}).transpose(1, 2);
@@ -98,13 +113,20 @@ class WEFT_API AttentionImpl : public torch::nn::Module {
       queries = q_norm(queries).to(values.scalar_type());
       keys = k_norm(keys).to(values.scalar_type());
     }
-    const auto allowed = attention_mask(x, mask, source.size(1));
-    if (auto* record = AttentionRecord::current())
-      record->add(queries, keys, allowed, options.causal);
-    const auto attended = at::scaled_dot_product_attention(
-        queries, keys, values, allowed.defined() ? std::optional(allowed) : std::nullopt,
-        is_training() ? options.dropout : 0.0, options.causal && !allowed.defined(),
-        /*scale=*/std::nullopt, options.num_kv_heads != options.num_heads);
+    if (rotation.defined()) {
+      queries = rotate(queries, rotation);
+      keys = rotate(keys, rotation);
+    }
+    if (cache != nullptr) std::tie(keys, values) = cache->append(keys, values);
+    const auto allowed = attention_mask(x, mask, keys.size(2));
+    // One new token sees all that the cache holds.
+    const bool causal = options.causal && !allowed.defined() && queries.size(2) > 1;
+    TORCH_CHECK_VALUE(!causal || queries.size(2) == keys.size(2), "Attention: ", queries.size(2),
+                      " tokens behind ", keys.size(2) - queries.size(2),
+                      " cached ones need a mask");
+    const AttentionScores how{allowed, causal, options.scale, options.soft_cap};
+    if (auto* record = AttentionRecord::current()) record->add(queries, keys, how);
+    const auto attended = attend(queries, keys, values, how);  // [B, H, N, d]
     return out(attended.transpose(1, 2).reshape({x.size(0), x.size(1), -1}));
   }
 
@@ -113,19 +135,35 @@ class WEFT_API AttentionImpl : public torch::nn::Module {
   Norm q_norm{nullptr}, k_norm{nullptr};
 
  private:
+  torch::Tensor attend(const torch::Tensor& queries, const torch::Tensor& keys,
+                       const torch::Tensor& values, const AttentionScores& how) const {
+    const auto dropout = is_training() ? options.dropout : 0.0;
+    if (how.soft_cap == 0)
+      return at::scaled_dot_product_attention(
+          queries, keys, values, how.allowed.defined() ? std::optional(how.allowed) : std::nullopt,
+          dropout, how.causal, how.scale != 0 ? std::optional(how.scale) : std::nullopt,
+          options.num_kv_heads != options.num_heads);
+    // No fused kernel caps its scores.
+    auto weights = attention_weights(queries, keys, how);
+    if (dropout > 0) weights = at::dropout(weights, dropout, true);
+    const auto groups = options.num_heads / options.num_kv_heads;
+    return weights.to(values.scalar_type()).matmul(values.repeat_interleave(groups, 1));
+  }
+
   torch::Tensor attention_mask(const torch::Tensor& x, const torch::Tensor& mask, int64_t M) const {
     if (!mask.defined()) return mask;
     const auto B = x.size(0), N = x.size(1);
     TORCH_CHECK_VALUE(mask.scalar_type() == at::kBool, "Attention: mask must be bool, got ",
                       mask.scalar_type());
     const bool keys_only = mask.dim() == 2 && mask.size(0) == B && mask.size(1) == M;
-    TORCH_CHECK_VALUE(keys_only || (mask.dim() == 4 && mask.size(0) == B && mask.size(2) == N &&
-                                    mask.size(3) == M),
+    TORCH_CHECK_VALUE(keys_only || (mask.dim() == 4 && (mask.size(0) == B || mask.size(0) == 1) &&
+                                    mask.size(2) == N && mask.size(3) == M),
                       "Attention: mask must be [B, M] or [B, 1|H, N, M] with B = ", B, ", N = ", N,
                       ", M = ", M, ", got ", mask.sizes());
-    auto allowed = keys_only ? mask.view({B, 1, 1, M}).expand({B, 1, N, M}) : mask;
-    if (options.causal) allowed = allowed.logical_and(at::ones({N, N}, mask.options()).tril());
-    return allowed;
+    if (!keys_only) return mask;
+    const auto allowed = mask.view({B, 1, 1, M}).expand({B, 1, N, M});
+    if (!options.causal) return allowed;
+    return allowed.logical_and(at::ones({N, M}, mask.options()).tril(M - N));
   }
 };
 WEFT_MODULE(Attention);

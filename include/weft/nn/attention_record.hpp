@@ -8,6 +8,19 @@
 
 namespace weft::nn {
 
+/// How scores come of queries and keys.
+struct AttentionScores {
+  at::Tensor allowed = {};  ///< undefined or bool, as [B, 1|H, N, M] expands (true = may attend)
+  bool causal = false;      ///< where `allowed` is undefined
+  double scale = 0.0;       ///< 0 = 1 / sqrt(d)
+  double soft_cap = 0.0;    ///< 0 = none
+};
+
+/// The softmax of the scores, [B, H, N, M], in fp32 at least, of queries [B, H, N, d] and keys
+/// [B, H', M, d], H a multiple of H'.
+WEFT_API at::Tensor attention_weights(const at::Tensor& queries, const at::Tensor& keys,
+                                      const AttentionScores& how);
+
 /// While it lives, every Attention that runs on this thread also keeps its weights here, the
 /// softmax of its scores, which the fused kernels never write down.
 ///
@@ -30,10 +43,8 @@ class WEFT_API AttentionRecord {
 
   /// The newest one of this thread; null where there is none.
   static AttentionRecord* current();
-  /// queries [B, H, N, d]; keys [B, H', M, d], H a multiple of H'; allowed undefined or bool, as
-  /// [B, 1|H, N, M] expands (true = may attend); `causal` where it is undefined.
-  void add(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& allowed,
-           bool causal);
+  /// Keeps the weights of these queries and keys.
+  void add(const at::Tensor& queries, const at::Tensor& keys, const AttentionScores& how);
 
  private:
   AttentionRecord* previous_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include <torch/nn/module.h>
 
 #include <weft/core/export.hpp>
+#include <weft/nn/key_value_cache.hpp>
 
 namespace weft {
 
@@ -62,6 +64,70 @@ class WEFT_API Encoder : public torch::nn::Module {
   using torch::nn::Module::Module;
   virtual EncoderOutput encode(const EncoderInput& input, const EncodeOptions& options = {}) = 0;
   virtual EncoderInfo info() const = 0;
+};
+
+enum class Logits { none, last, all };  ///< of which tokens
+
+/// What a language model reads: ids or embeddings, and how its tokens see each other.
+struct LmInput {
+  Tensor ids = {};         ///< [B, T] int64; or
+  Tensor embeddings = {};  ///< [B, T, D], what LanguageModel::embed makes of ids
+  Tensor mask = {};        ///< [B, S] bool, true = real; S = cached tokens + T; undefined = all
+  Tensor positions = {};   ///< [B or 1, T] int64; undefined = the real tokens of each row or
+                           ///< segment are counted from 0
+  Tensor segments = {};    ///< [B, T] int64, packing: a token sees those of its own segment only
+  Tensor spans = {};       ///< [B, T] int64: the tokens of one span, a number above 0, see each
+                           ///< other in both directions (prefix-LM, image blocks)
+  nn::KeyValueCache* cache = nullptr;  ///< earlier tokens, to which these are added
+  Logits logits = Logits::all;
+  std::vector<int64_t> hidden_layers = {};  ///< as in EncodeOptions
+};
+
+struct LmOutput {
+  Tensor hidden = {};  ///< [B, T, E], what enters the head: through the final norm
+  Tensor logits = {};  ///< [B, T, V], or [B, 1, V] of the last token; undefined with Logits::none
+  std::vector<Tensor> layers = {};  ///< exactly the hidden layers that were asked for, [B, T, D]
+};
+
+/// The linear map from hidden states to logits, for losses that never build all of these.
+struct LmHead {
+  Tensor weight = {};     ///< [V, E]
+  Tensor bias = {};       ///< [V]; undefined = none
+  double soft_cap = 0.0;  ///< logits become soft_cap * tanh(logit / soft_cap); 0 = none
+};
+
+/// What a composition needs to know about a language model before it runs.
+struct LmInfo {
+  std::string family;       ///< as registered in checkpoint/lm_families, such as "llama"
+  int64_t hidden_size = 0;  ///< D of embeddings and layers
+  int64_t num_layers = 0;
+  int64_t num_heads = 0;
+  int64_t vocab_size = 0;
+  int64_t max_tokens = 0;  ///< longest input that the positions allow; 0 = no limit
+};
+
+/// Runs in front of every layer of a language model (Flamingo's cross-attention, DeepStack).
+class WEFT_API LayerHook : public torch::nn::Module {
+ public:
+  using torch::nn::Module::Module;
+  /// hidden [B, T, D], what layer `layer` (from 0) is about to read; returns what it reads instead.
+  /// `slot` is where the hook may keep tensors between calls, whose rows are the batch's; null
+  /// where the call has no cache.
+  virtual Tensor before(int64_t layer, const Tensor& hidden, const LmInput& input,
+                        std::vector<Tensor>* slot) = 0;
+};
+
+/// The socket for decoder language models.
+class WEFT_API LanguageModel : public torch::nn::Module {
+ public:
+  using torch::nn::Module::Module;
+  virtual LmOutput forward(const LmInput& input) = 0;
+  /// ids [B, T] int64 -> [B, T, D].
+  virtual Tensor embed(const Tensor& ids) = 0;
+  virtual LmHead head() const = 0;
+  virtual LmInfo info() const = 0;
+  /// Adds a hook, as the submodule "hooks.<n>".
+  virtual void add_hook(std::shared_ptr<LayerHook> hook) = 0;
 };
 
 }  // namespace weft

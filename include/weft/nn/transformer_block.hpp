@@ -14,6 +14,7 @@ struct TransformerBlockOptions {
   NormKind norm = NormKind::layer_norm;
   double eps = 1e-6;         ///< of norm1 and norm2
   bool post_norm = false;    ///< norms after the residual sums (BERT) instead of before
+  bool sandwich = false;     ///< norms of the branches' results too (Gemma 2); with pre-norm only
   double layer_scale = 0.0;  ///< initial value of scale1 and scale2; 0 = there are none
   double drop_path = 0.0;    ///< chance to skip a branch for a sample, in training
   double dropout = 0.0;      ///< on each branch's result, in training
@@ -25,6 +26,7 @@ struct TransformerBlockOptions {
     v("norm", o.norm);
     v("eps", o.eps);
     v("post_norm", o.post_norm);
+    v("sandwich", o.sandwich);
     v("layer_scale", o.layer_scale);
     v("drop_path", o.drop_path);
     v("dropout", o.dropout);
@@ -35,6 +37,7 @@ struct TransformerBlockOptions {
 ///   x <- x + scale1 * Attention(norm1(x));  x <- x + scale2 * Mlp(norm2(x));
 /// post-norm (Vaswani et al., 2017; BERT):
 ///   x <- norm1(x + scale1 * Attention(x));  x <- norm2(x + scale2 * Mlp(x)).
+/// A sandwich is pre-norm with branch_norm1 and branch_norm2 around Attention and Mlp.
 /// scale1 and scale2 are LayerScale (Touvron et al., 2021); drop path is stochastic depth by sample
 /// (Huang et al., 2016).
 class WEFT_API TransformerBlockImpl : public torch::nn::Module {
@@ -46,6 +49,8 @@ class WEFT_API TransformerBlockImpl : public torch::nn::Module {
     TORCH_CHECK_VALUE(o.mlp.hidden_size == D,
                       "TransformerBlock: attention and mlp must have one hidden_size, got ", D,
                       " and ", o.mlp.hidden_size);
+    TORCH_CHECK_VALUE(!o.sandwich || !o.post_norm,
+                      "TransformerBlock: sandwich goes with pre-norm, not with post_norm");
     const NormOptions norm{.size = D, .eps = o.eps, .kind = o.norm};
     norm1 = register_module("norm1", Norm(norm));
     attention = register_module("attention", Attention(o.attention));
@@ -54,20 +59,33 @@ class WEFT_API TransformerBlockImpl : public torch::nn::Module {
     norm2 = register_module("norm2", Norm(norm));
     mlp = register_module("mlp", Mlp(o.mlp));
     if (o.layer_scale != 0) scale2 = make_scale("scale2");
+    if (o.sandwich) {
+      branch_norm1 = register_module("branch_norm1", Norm(norm));
+      branch_norm2 = register_module("branch_norm2", Norm(norm));
+    }
   }
 
-  /// x [B, N, D]; mask as in Attention. Returns [B, N, D].
-  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& mask = {}) {
+  /// x [B, N, D]; mask, rotation and cache as in Attention. Returns [B, N, D].
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& mask = {},
+                        const Rotation& rotation = {}, KeyValues* cache = nullptr) {
+    const auto attend = [&](const torch::Tensor& y) {
+      return attention(y, mask, torch::Tensor(), rotation, cache);
+    };
     if (options.post_norm) {
-      const auto y = norm1(x + branch(attention(x, mask), scale1));
+      const auto y = norm1(x + branch(attend(x), scale1));
       return norm2(y + branch(mlp(y), scale2));
     }
-    const auto y = x + branch(attention(norm1(x), mask), scale1);
-    return y + branch(mlp(norm2(y)), scale2);
+    auto attended = attend(norm1(x));
+    if (branch_norm1) attended = branch_norm1(attended);
+    const auto y = x + branch(attended, scale1);
+    auto inner = mlp(norm2(y));
+    if (branch_norm2) inner = branch_norm2(inner);
+    return y + branch(inner, scale2);
   }
 
   TransformerBlockOptions options;  // attention with its defaults filled in
   Norm norm1{nullptr}, norm2{nullptr};
+  Norm branch_norm1{nullptr}, branch_norm2{nullptr};  // empty without sandwich
   Attention attention{nullptr};
   Mlp mlp{nullptr};
   torch::Tensor scale1, scale2;  // [D]; undefined without layer scale

@@ -3,6 +3,7 @@
 #include <string>
 
 #include <weft/nn/transformer_encoder.hpp>
+#include <weft/text/table.hpp>
 
 namespace weft::text {
 
@@ -57,13 +58,6 @@ struct TextEncoderOptions {
     v("init", o.init);
   }
 };
-
-/// A table of vectors, [rows, D].
-struct WEFT_API TableImpl : torch::nn::Module {
-  TableImpl(int64_t rows, int64_t width, double init_std);
-  torch::Tensor weight;
-};
-TORCH_MODULE(Table);
 
 /// A transformer over token ids with learned positions: BERT (Devlin et al., 2019) by default,
 /// pre-norm or causal by options.
