@@ -14,8 +14,8 @@ nn::RotaryScaling scaling_of(const std::string& type, const std::string& family)
                                           "yarn",    "llama3", "longrope"};
   for (size_t i = 1; i < known.size(); ++i)
     if (known[i] == type) return static_cast<nn::RotaryScaling>(i);
-  throw Error(detail::unknown_name("config.json of the family " + family + ": rope_type", type,
-                                   known));
+  throw Error(
+      detail::unknown_name("config.json of the family " + family + ": rope_type", type, known));
 }
 
 // yarn's factor on cosines and sines where DeepSeek's two members set it.
@@ -65,10 +65,9 @@ nn::RotaryOptions read_rotary(const Json& config, const std::string& family, int
 }
 
 Json rotary_json(const nn::RotaryOptions& o, int64_t head_dim) {
-  auto out = Json::object({{"rope_type", o.scaling == nn::RotaryScaling::none
-                                             ? Json("default")
-                                             : to_json(o.scaling)},
-                           {"rope_theta", o.theta}});
+  auto out = Json::object(
+      {{"rope_type", o.scaling == nn::RotaryScaling::none ? Json("default") : to_json(o.scaling)},
+       {"rope_theta", o.theta}});
   if (o.dim != head_dim)
     out.set("partial_rotary_factor", static_cast<double>(o.dim) / static_cast<double>(head_dim));
   if (o.scaling == nn::RotaryScaling::none) return out;
@@ -96,15 +95,17 @@ std::vector<std::string> read_layer_types(const Json& config, const std::string&
          names.size(), num_layers);
   for (const auto& name : names)
     if (name != "full_attention" && name != "sliding_attention")
-      fail("config.json of the family {}: layer_types: '{}' is not supported, only full_attention "
-           "and sliding_attention are",
-           family, name);
+      fail(
+          "config.json of the family {}: layer_types: '{}' is not supported, only full_attention "
+          "and sliding_attention are",
+          family, name);
   return names;
 }
 
 Json layer_types_json(const text::DecoderLmOptions& o) {
   std::vector<std::string> types(static_cast<size_t>(o.num_layers), "full_attention");
-  for (const auto layer : o.window_layers) types.at(static_cast<size_t>(layer)) = "sliding_attention";
+  for (const auto layer : o.window_layers)
+    types.at(static_cast<size_t>(layer)) = "sliding_attention";
   return types;
 }
 

@@ -12,8 +12,8 @@
 /// What the configurations of decoder language models share.
 namespace weft::checkpoint {
 
-/// The rotation that config.json describes: rope_parameters, of `layer_type` where these are kept by
-/// the layers' type, or the older rope_scaling and rope_theta beside it.
+/// The rotation that config.json describes: rope_parameters, of `layer_type` where these are kept
+/// by the layers' type, or the older rope_scaling and rope_theta beside it.
 nn::RotaryOptions read_rotary(const Json& config, const std::string& family, int64_t head_dim,
                               double default_theta = 10000.0, const std::string& layer_type = "");
 /// rope_parameters of it.

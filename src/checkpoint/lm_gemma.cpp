@@ -24,9 +24,8 @@ int64_t window_period(const Json& config, int version) {
 std::shared_ptr<LanguageModel> make(const Json& config, int version) {
   const std::string family = kNames[version - 1];
   const ConfigReader read(config, family);
-  read.require("use_bidirectional_attention", config.get("use_bidirectional_attention").is_null()
-                                                  ? Json()
-                                                  : Json(false));
+  read.require("use_bidirectional_attention",
+               config.get("use_bidirectional_attention").is_null() ? Json() : Json(false));
   const auto hidden = read.integer("hidden_size", version == 1 ? 3072 : 2304);
   const auto head_dim = read.integer("head_dim", 256);
   const bool bias = read.boolean("attention_bias", false);
@@ -56,9 +55,9 @@ std::shared_ptr<LanguageModel> make(const Json& config, int version) {
                             read.integer("intermediate_size", version == 1 ? 24576 : 9216),
                         // Gemma's first files name the exact GELU beside the one that is meant.
                         .activation = read.activation(
-                            "hidden_activation",
-                            version == 1 ? read.text("hidden_act", "gelu_pytorch_tanh")
-                                         : "gelu_pytorch_tanh"),
+                            "hidden_activation", version == 1
+                                                     ? read.text("hidden_act", "gelu_pytorch_tanh")
+                                                     : "gelu_pytorch_tanh"),
                         .gated = true,
                         .bias = false,
                         .init_std = init_std},
@@ -82,17 +81,15 @@ std::shared_ptr<LanguageModel> make(const Json& config, int version) {
   o.window = integer_or_none(config, read, "sliding_window", 4096);
   if (o.window > 0) {
     const auto period = window_period(config, version);
-    o.window_layers =
-        read_window_layers(config, family, o.num_layers,
-                           [&](int64_t layer) { return (layer + 1) % period != 0; });
+    o.window_layers = read_window_layers(config, family, o.num_layers,
+                                         [&](int64_t layer) { return (layer + 1) % period != 0; });
   }
   if (version == 3 && !o.window_layers.empty()) {
     const auto nested = config.get("rope_parameters").is_object() &&
                         config.at("rope_parameters").get("sliding_attention").is_object();
-    o.window_rotary =
-        nested ? read_rotary(config, family, head_dim, 1e4, "sliding_attention")
-               : nn::RotaryOptions{.dim = head_dim,
-                                   .theta = read.number("rope_local_base_freq", 1e4)};
+    o.window_rotary = nested ? read_rotary(config, family, head_dim, 1e4, "sliding_attention")
+                             : nn::RotaryOptions{.dim = head_dim,
+                                                 .theta = read.number("rope_local_base_freq", 1e4)};
   }
   return std::make_shared<text::DecoderLmImpl>(o);
 }
@@ -182,9 +179,8 @@ Json config(const LanguageModel& model, int version) {
                            {"tie_word_embeddings", o.tie_embeddings},
                            {"initializer_range", o.init_std}});
   if (version == 1) return out.set("hidden_act", activation).set("rope_parameters", rotary);
-  const auto scale = attention.scale != 0
-                         ? 1 / (attention.scale * attention.scale)
-                         : static_cast<double>(attention.head_dim);
+  const auto scale = attention.scale != 0 ? 1 / (attention.scale * attention.scale)
+                                          : static_cast<double>(attention.head_dim);
   out.set("query_pre_attn_scalar", static_cast<int64_t>(std::llround(scale)))
       .set("sliding_window", o.window > 0 ? Json(o.window) : Json())
       .set("layer_types", layer_types_json(o))
@@ -200,7 +196,8 @@ Json config(const LanguageModel& model, int version) {
 }  // namespace
 
 LmFamily gemma_family(int version) {
-  return {kArchitectures[version - 1], [version](const Json& config) { return make(config, version); },
+  return {kArchitectures[version - 1],
+          [version](const Json& config) { return make(config, version); },
           [version](const Json& config) { return key_map(config, version); },
           [version](const LanguageModel& model) { return config(model, version); }};
 }

@@ -8,15 +8,16 @@ namespace {
 // The options that both share.
 text::DecoderLmOptions classic(const std::string& family, int64_t hidden, int64_t heads,
                                int64_t inner, double eps, double init_std) {
-  return {.family = family,
-          .vocab_size = 0,
-          .num_layers = 0,
-          .block = {.attention = {.hidden_size = hidden, .num_heads = heads, .init_std = init_std},
-                    .mlp = {.hidden_size = hidden, .intermediate_size = inner, .init_std = init_std},
-                    .norm = nn::NormKind::layer_norm,
-                    .eps = eps},
-          .learned_positions = true,
-          .init_std = init_std};
+  return {
+      .family = family,
+      .vocab_size = 0,
+      .num_layers = 0,
+      .block = {.attention = {.hidden_size = hidden, .num_heads = heads, .init_std = init_std},
+                .mlp = {.hidden_size = hidden, .intermediate_size = inner, .init_std = init_std},
+                .norm = nn::NormKind::layer_norm,
+                .eps = eps},
+      .learned_positions = true,
+      .init_std = init_std};
 }
 
 std::shared_ptr<LanguageModel> make_gpt2(const Json& config) {
@@ -48,9 +49,9 @@ KeyMap gpt2_map(const Json& config) {
       .rename("lm_head.weight", "lm_head.weight")
       .rename(layer + "ln_1.{p}", block + "norm1.{p}")
       .rename(layer + "ln_2.{p}", block + "norm2.{p}")
-      .split_transposed(layer + "attn.c_attn.{p}", {block + "attention.q.{p}",
-                                                    block + "attention.k.{p}",
-                                                    block + "attention.v.{p}"})
+      .split_transposed(
+          layer + "attn.c_attn.{p}",
+          {block + "attention.q.{p}", block + "attention.k.{p}", block + "attention.v.{p}"})
       .split_transposed(layer + "attn.c_proj.{p}", {block + "attention.out.{p}"})
       .split_transposed(layer + "mlp.c_fc.{p}", {block + "mlp.fc1.{p}"})
       .split_transposed(layer + "mlp.c_proj.{p}", {block + "mlp.fc2.{p}"})
@@ -88,7 +89,8 @@ Json gpt2_config(const LanguageModel& model) {
   const auto& attention = o.block.attention;
   if (o.block.post_norm || !o.final_norm || !attention.q_bias || o.position_offset != 0 ||
       o.embed_size != attention.hidden_size)
-    refuse_option("gpt2", "post_norm, final_norm = false, no biases, position_offset or embed_size");
+    refuse_option("gpt2",
+                  "post_norm, final_norm = false, no biases, position_offset or embed_size");
   return Json::object({{"vocab_size", o.vocab_size},
                        {"n_positions", o.max_tokens},
                        {"n_embd", attention.hidden_size},

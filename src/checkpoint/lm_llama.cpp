@@ -9,25 +9,21 @@ namespace {
 struct LlamaKind {
   const char* family;
   const char* architecture;
-  bool qkv_bias = false;    // q, k and v always have one (Qwen 2)
-  bool free_bias = false;   // the field attention_bias
-  bool mlp_bias = false;    // the field mlp_bias
-  bool qk_norm = false;     // Qwen 3
-  bool fused = false;       // qkv_proj and gate_up_proj (Phi-3)
+  bool qkv_bias = false;   // q, k and v always have one (Qwen 2)
+  bool free_bias = false;  // the field attention_bias
+  bool mlp_bias = false;   // the field mlp_bias
+  bool qk_norm = false;    // Qwen 3
+  bool fused = false;      // qkv_proj and gate_up_proj (Phi-3)
   int64_t max_tokens = 2048;
   double eps = 1e-6;
 };
 
-constexpr LlamaKind kLlama{.family = "llama",
-                           .architecture = "LlamaForCausalLM",
-                           .free_bias = true,
-                           .mlp_bias = true};
+constexpr LlamaKind kLlama{
+    .family = "llama", .architecture = "LlamaForCausalLM", .free_bias = true, .mlp_bias = true};
 constexpr LlamaKind kMistral{
     .family = "mistral", .architecture = "MistralForCausalLM", .max_tokens = 131072};
-constexpr LlamaKind kQwen2{.family = "qwen2",
-                           .architecture = "Qwen2ForCausalLM",
-                           .qkv_bias = true,
-                           .max_tokens = 32768};
+constexpr LlamaKind kQwen2{
+    .family = "qwen2", .architecture = "Qwen2ForCausalLM", .qkv_bias = true, .max_tokens = 32768};
 constexpr LlamaKind kQwen3{.family = "qwen3",
                            .architecture = "Qwen3ForCausalLM",
                            .free_bias = true,
@@ -159,12 +155,12 @@ void check_expressible(const text::DecoderLmOptions& o, const LlamaKind& kind) {
        "these biases of attention");
   need(kind.mlp_bias || !block.mlp.bias, "a bias of the mlp");
   need(o.window_rotary.dim == 0, "window_rotary");
-  need(is(kind, "llama") ? o.window_layers.empty()
-       : is(kind, "qwen2") || is(kind, "qwen3")
-           ? true
-           : o.window_layers.empty() ||
-                 static_cast<int64_t>(o.window_layers.size()) == o.num_layers,
-       "a window in these layers");
+  need(
+      is(kind, "llama") ? o.window_layers.empty()
+      : is(kind, "qwen2") || is(kind, "qwen3")
+          ? true
+          : o.window_layers.empty() || static_cast<int64_t>(o.window_layers.size()) == o.num_layers,
+      "a window in these layers");
 }
 
 Json config(const LanguageModel& model, const LlamaKind& kind) {
@@ -195,8 +191,7 @@ Json config(const LanguageModel& model, const LlamaKind& kind) {
   if (!is(kind, "llama"))
     out.set("sliding_window", o.window_layers.empty() ? Json() : Json(o.window));
   if (is(kind, "qwen2") || is(kind, "qwen3"))
-    out.set("use_sliding_window", !o.window_layers.empty())
-        .set("layer_types", layer_types_json(o));
+    out.set("use_sliding_window", !o.window_layers.empty()).set("layer_types", layer_types_json(o));
   return out;
 }
 

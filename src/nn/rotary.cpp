@@ -45,8 +45,8 @@ at::Tensor llama3_frequencies(const RotaryOptions& o) {
   const auto long_wave = length / o.low_freq_factor, short_wave = length / o.high_freq_factor;
   const auto wave = plain.reciprocal() * (2 * kPi);
   const auto scaled = at::where(wave > long_wave, plain / o.factor, plain);
-  const auto smooth = (wave.reciprocal() * length - o.low_freq_factor) /
-                      (o.high_freq_factor - o.low_freq_factor);
+  const auto smooth =
+      (wave.reciprocal() * length - o.low_freq_factor) / (o.high_freq_factor - o.low_freq_factor);
   const auto between = (wave >= short_wave).logical_and(wave <= long_wave);
   return at::where(between, (1 - smooth) * scaled / o.factor + smooth * scaled, scaled);
 }
@@ -60,8 +60,7 @@ double default_attention_factor(const RotaryOptions& o) {
   if (o.factor <= 1) return 1;
   if (o.scaling == RotaryScaling::yarn) return 0.1 * std::log(o.factor) + 1;
   if (o.scaling == RotaryScaling::longrope)
-    return std::sqrt(1 +
-                     std::log(o.factor) / std::log(static_cast<double>(o.original_max_tokens)));
+    return std::sqrt(1 + std::log(o.factor) / std::log(static_cast<double>(o.original_max_tokens)));
   return 1;
 }
 
@@ -101,11 +100,11 @@ at::Tensor Rotary::frequencies(int64_t length) const {
     case RotaryScaling::linear:
       return plain_frequencies(o.theta, o.dim) / o.factor;
     case RotaryScaling::dynamic: {
-      const auto ratio = static_cast<double>(std::max(length, o.max_tokens)) /
-                         static_cast<double>(o.max_tokens);
+      const auto ratio =
+          static_cast<double>(std::max(length, o.max_tokens)) / static_cast<double>(o.max_tokens);
       const auto exponent = static_cast<double>(o.dim) / static_cast<double>(o.dim - 2);
-      return plain_frequencies(
-          o.theta * std::pow(o.factor * ratio - (o.factor - 1), exponent), o.dim);
+      return plain_frequencies(o.theta * std::pow(o.factor * ratio - (o.factor - 1), exponent),
+                               o.dim);
     }
     case RotaryScaling::yarn:
       return yarn_frequencies(o);

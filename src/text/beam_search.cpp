@@ -36,7 +36,8 @@ std::vector<Generated> beam_search(LanguageModel& model, const LmInput& prompt,
                                    const std::vector<std::vector<int64_t>>& before) {
   const auto K = static_cast<size_t>(o.num_beams);
   // Enough that K go on where all of the others end.
-  const auto kept = o.num_beams * std::max<int64_t>(2, 1 + static_cast<int64_t>(o.end_tokens.size()));
+  const auto kept =
+      o.num_beams * std::max<int64_t>(2, 1 + static_cast<int64_t>(o.end_tokens.size()));
   std::vector<Row> rows(before.size());
   for (auto& row : rows) {
     row.running.resize(K);
@@ -70,8 +71,7 @@ std::vector<Generated> beam_search(LanguageModel& model, const LmInput& prompt,
         Beam beam{row.running[static_cast<size_t>(place / V)].ids, values[i].item<float>()};
         beam.parent = place / V;
         beam.ids.push_back(place % V);
-        const bool ends =
-            last || std::ranges::find(o.end_tokens, place % V) != o.end_tokens.end();
+        const bool ends = last || std::ranges::find(o.end_tokens, place % V) != o.end_tokens.end();
         if (!ends) {
           go_on = true;
           next.push_back(beam);
@@ -103,8 +103,8 @@ std::vector<Generated> beam_search(LanguageModel& model, const LmInput& prompt,
   std::vector<Generated> out;
   for (auto& row : rows) {
     auto& best = row.done.front().finished ? row.done.front() : row.running.front();
-    const bool ended = !best.ids.empty() &&
-                       std::ranges::find(o.end_tokens, best.ids.back()) != o.end_tokens.end();
+    const bool ended =
+        !best.ids.empty() && std::ranges::find(o.end_tokens, best.ids.back()) != o.end_tokens.end();
     out.push_back({.ids = std::move(best.ids), .finished = ended});
   }
   return out;

@@ -3,12 +3,13 @@
 #include <weft/nn/checkpointing.hpp>
 #include <weft/text/decoder_lm.hpp>
 
+#include "text/decode_step.hpp"
 #include "text/decoder_mask.hpp"
 
 namespace weft::text {
 
 struct DecoderLmImpl::Sight {
-  torch::Tensor full, window;            // masks as in Attention; undefined = plain causal
+  torch::Tensor full, window;  // masks as in Attention; undefined = plain causal
   nn::Rotation rotation, window_rotation;
 };
 
@@ -23,19 +24,18 @@ DecoderLmImpl::DecoderLmImpl(const DecoderLmOptions& o) : options(o) {
   options.embed_size = E;
   token_embed = register_module("token_embed", Table(o.vocab_size, E, o.init_std));
   if (o.learned_positions)
-    positions = register_module("positions",
-                                Table(o.max_tokens + o.position_offset, D, o.init_std));
+    positions =
+        register_module("positions", Table(o.max_tokens + o.position_offset, D, o.init_std));
   const auto linear = [&](const char* name, int64_t in, int64_t out) {
     return register_module(name, nn::Linear(nn::LinearOptions{in, out, false, o.init_std}));
   };
   if (E != D) project_in = linear("project_in", E, D);
   options.block.attention.causal = true;
-  blocks = register_module("blocks", nn::TransformerStack(nn::TransformerStackOptions{
-                                         options.block, o.num_layers}));
+  blocks = register_module(
+      "blocks", nn::TransformerStack(nn::TransformerStackOptions{options.block, o.num_layers}));
   if (o.num_layers > 0) options.block = blocks->blocks.front()->options;
   if (o.final_norm)
-    norm = register_module(
-        "norm", nn::Norm({.size = D, .eps = o.block.eps, .kind = o.block.norm}));
+    norm = register_module("norm", nn::Norm({.size = D, .eps = o.block.eps, .kind = o.block.norm}));
   if (E != D) project_out = linear("project_out", D, E);
   if (!o.tie_embeddings) lm_head = linear("lm_head", E, o.vocab_size);
   if (o.rotary.dim > 0) rotary_ = nn::Rotary(o.rotary);
@@ -71,8 +71,7 @@ torch::Tensor DecoderLmImpl::embed(const torch::Tensor& ids) {
                     "DecoderLm: ids must be [B, T] int64, got ", ids.sizes(), " ",
                     ids.scalar_type());
   auto x = at::embedding(token_embed->weight, ids);
-  if (options.embed_scale != 1)
-    x = x * at::scalar_tensor(options.embed_scale, x.options());
+  if (options.embed_scale != 1) x = x * at::scalar_tensor(options.embed_scale, x.options());
   return project_in ? project_in(x) : x;
 }
 
@@ -84,8 +83,7 @@ torch::Tensor DecoderLmImpl::embed_input(const LmInput& input, const torch::Tens
   TORCH_CHECK_VALUE(x.dim() == 3 && x.size(2) == options.block.attention.hidden_size,
                     "DecoderLm: embeddings must be [B, T, ", options.block.attention.hidden_size,
                     "], got ", x.sizes());
-  if (positions)
-    x = x + at::embedding(positions->weight, at_positions + options.position_offset);
+  if (positions) x = x + at::embedding(positions->weight, at_positions + options.position_offset);
   return is_training() && options.dropout > 0 ? at::dropout(x, options.dropout, true) : x;
 }
 
@@ -106,13 +104,25 @@ torch::Tensor DecoderLmImpl::run_layer(int64_t layer, const torch::Tensor& x, co
                         cache ? &cache->layers[static_cast<size_t>(layer)] : nullptr);
 }
 
+LmOutput DecoderLmImpl::decode(const LmInput& input, const torch::Tensor& x,
+                               const torch::Tensor& at_positions) {
+  const DecodeSight full{rotary_(at_positions)};
+  DecodeSight window{full.rotation, options.window};
+  if (window_rotary_.defined()) window.rotation = window_rotary_(at_positions);
+  std::vector<DecodeSight> sights;
+  for (const bool windowed : windowed_) sights.push_back(windowed ? window : full);
+  LmOutput out;
+  out.hidden = decode_step(*this, x, input.mask, sights, *input.cache);
+  if (input.logits != Logits::none) out.logits = decode_logits(out.hidden, head());
+  return out;
+}
+
 LmOutput DecoderLmImpl::forward(const LmInput& input) {
   const auto L = options.num_layers;
   if (input.cache != nullptr) {
-    TORCH_CHECK_VALUE(input.cache->layers.empty() ||
-                          static_cast<int64_t>(input.cache->layers.size()) == L,
-                      "DecoderLm: the cache is of ", input.cache->layers.size(),
-                      " layers, the model has ", L);
+    TORCH_CHECK_VALUE(
+        input.cache->layers.empty() || static_cast<int64_t>(input.cache->layers.size()) == L,
+        "DecoderLm: the cache is of ", input.cache->layers.size(), " layers, the model has ", L);
     input.cache->layers.resize(static_cast<size_t>(L));
     input.cache->hooks.resize(hooks_.size());
   }
@@ -124,9 +134,8 @@ LmOutput DecoderLmImpl::forward(const LmInput& input) {
   check_lm_input(input, B, T, past);
   TORCH_CHECK_VALUE(!positions || past + T <= options.max_tokens, "DecoderLm: ", past + T,
                     " tokens are more than the ", options.max_tokens, " positions");
-  const auto at_positions = input.positions.defined()
-                                ? input.positions
-                                : lm_positions(input, T, past, data.device());
+  const auto at_positions =
+      input.positions.defined() ? input.positions : lm_positions(input, T, past, data.device());
   std::vector<int64_t> layers;
   for (const auto layer : input.hidden_layers) {
     layers.push_back(layer < 0 ? layer + L + 1 : layer);
@@ -135,6 +144,7 @@ LmOutput DecoderLmImpl::forward(const LmInput& input) {
   }
 
   auto x = embed_input(input, at_positions);
+  if (hooks_.empty() && decode_step_applies(*this, input, x)) return decode(input, x, at_positions);
   Sight sight;
   sight.full = lm_mask(input, B, T, past, 0, x.device());
   if (!options.window_layers.empty())

@@ -35,8 +35,7 @@ at::Tensor lm_positions(const LmInput& input, int64_t T, int64_t past, at::Devic
     const auto start = std::get<0>((changed * index).cummax(1));  // [B, T]
     return index - start;
   }
-  if (input.mask.defined())
-    return (input.mask.cumsum(1) - 1).clamp_min(0).narrow(1, past, T);
+  if (input.mask.defined()) return (input.mask.cumsum(1) - 1).clamp_min(0).narrow(1, past, T);
   return at::arange(past, past + T, ints).unsqueeze(0);
 }
 
@@ -44,11 +43,12 @@ at::Tensor lm_mask(const LmInput& input, int64_t B, int64_t T, int64_t past, int
                    at::Device device) {
   const auto S = past + T;
   // Asking a GPU would wait for it.
-  const bool padded = input.mask.defined() &&
-                      (!input.mask.device().is_cpu() || !input.mask.all().item<bool>());
+  const bool padded =
+      input.mask.defined() && (!input.mask.device().is_cpu() || !input.mask.all().item<bool>());
   const bool narrow = window > 0 && S > window;
   const bool chunk = past > 0 && T > 1;
-  if (!padded && !narrow && !chunk && !input.segments.defined() && !input.spans.defined()) return {};
+  if (!padded && !narrow && !chunk && !input.segments.defined() && !input.spans.defined())
+    return {};
   const auto ints = at::TensorOptions().dtype(at::kLong).device(device);
   const auto query = at::arange(past, S, ints).unsqueeze(1), key = at::arange(S, ints);
   auto seen = key <= query;  // [T, S]

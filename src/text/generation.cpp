@@ -20,8 +20,8 @@ void check_options(const GenerateOptions& o, const tokenizers::Tokenizer* tokeni
                     o.top_p);
   TORCH_CHECK_VALUE(o.min_p >= 0 && o.min_p <= 1, "generate: min_p must be in [0, 1], got ",
                     o.min_p);
-  TORCH_CHECK_VALUE(o.repetition_penalty > 0,
-                    "generate: repetition_penalty must be positive, got ", o.repetition_penalty);
+  TORCH_CHECK_VALUE(o.repetition_penalty > 0, "generate: repetition_penalty must be positive, got ",
+                    o.repetition_penalty);
   TORCH_CHECK_VALUE(o.num_beams > 0, "generate: num_beams must be positive, got ", o.num_beams);
   TORCH_CHECK_VALUE(o.num_beams == 1 || (o.temperature == 0 && o.stop.empty()),
                     "generate: beam search goes with temperature 0 and without stop texts");
@@ -84,9 +84,8 @@ at::Tensor process_logits(const at::Tensor& logits, const GenerateOptions& o,
       auto values = x[static_cast<int64_t>(row)];
       const auto ids = at::tensor(before[row], at::kLong).to(x.device());
       const auto seen = values.index_select(0, ids);
-      values.index_copy_(0, ids,
-                         at::where(seen < 0, seen * o.repetition_penalty,
-                                   seen / o.repetition_penalty));
+      values.index_copy_(
+          0, ids, at::where(seen < 0, seen * o.repetition_penalty, seen / o.repetition_penalty));
     }
   }
   if (o.temperature == 0) return x;
@@ -139,8 +138,9 @@ Continuation::Continuation(LanguageModel& model, const LmInput& prompt, int64_t 
   device_ = data.device();
   // From here on ids follow, one a row, at the positions behind the prompt's.
   if (prompt.positions.defined())
-    next_position_ = prompt.positions.narrow(1, T - 1, 1).repeat_interleave(
-                         prompt.positions.size(0) == 1 ? 1 : copies, 0) + 1;
+    next_position_ = prompt.positions.narrow(1, T - 1, 1)
+                         .repeat_interleave(prompt.positions.size(0) == 1 ? 1 : copies, 0) +
+                     1;
   input_.embeddings = input_.segments = input_.spans = at::Tensor();
 }
 
@@ -192,8 +192,9 @@ std::vector<Generated> generate(LanguageModel& model, const LmInput& prompt,
   auto logits = continuation.first_logits();
   for (int64_t count = 1;; ++count) {
     const auto scores = process_logits(logits, o, before).cpu();
-    const auto chosen = o.temperature == 0 ? scores.argmax(1)
-                                           : scores.softmax(1).multinomial(1, false, random).squeeze(1);
+    const auto chosen = o.temperature == 0
+                            ? scores.argmax(1)
+                            : scores.softmax(1).multinomial(1, false, random).squeeze(1);
     bool any = false;
     for (size_t row = 0; row < rows; ++row) {
       if (!open[row]) continue;

@@ -38,7 +38,8 @@ TEST(ParityLanguageModels, EveryRegisteredFamilyHasARow) {
       EXPECT_TRUE(rows.at(name).at(proof).as_bool()) << name << ": " << proof;
     WEFT_NEEDS_REFERENCES();
     for (int k = 0; k < kConfigurations; ++k)
-      ASSERT_TRUE(fs::exists(weft::parity::references() / name / std::to_string(k) / "config.json"));
+      ASSERT_TRUE(
+          fs::exists(weft::parity::references() / name / std::to_string(k) / "config.json"));
   }
   for (const auto& name : rows.keys())
     EXPECT_TRUE(weft::checkpoint::lm_families().contains(name)) << name << " is not registered";
@@ -126,8 +127,8 @@ TEST(ParityLanguageModels, ConfigurationsOfTheirOwnMakingAreTheSameModel) {
       const auto given = weft::parity::read_cases(folder).front();
       const auto loaded = weft::checkpoint::load_language_model(folder);
       const weft::test::TempFolder saved;
-      weft::checkpoint::save_language_model(
-          weft::checkpoint::wrap_language_model(loaded.model), saved / "model");
+      weft::checkpoint::save_language_model(weft::checkpoint::wrap_language_model(loaded.model),
+                                            saved / "model");
       const auto again = weft::checkpoint::load_language_model(saved / "model");
       const at::NoGradGuard no_grad;
       EXPECT_TRUE(close(again.model->forward(input_of(given)).logits,

@@ -21,8 +21,8 @@ struct LmFolder {
 
 /// Loads a Hugging Face folder: config.json, whose model_type names the family, and
 /// model.safetensors or its shards, into parameters of `dtype`; folders of the model without its
-/// head load too where the head is tied. The model is in evaluation mode. Errors name file, field or
-/// every weight that does not fit.
+/// head load too where the head is tied. The model is in evaluation mode. Errors name file, field
+/// or every weight that does not fit.
 WEFT_API LmFolder load_language_model(const std::filesystem::path& folder,
                                       at::ScalarType dtype = at::kFloat);
 

@@ -14,8 +14,8 @@ namespace weft::nn {
 /// costs no copy of the others.
 class WEFT_API KeyValues {
  public:
-  /// keys, values [B, H', T, d], without a graph. Returns those of all tokens so far, [B, H', S, d],
-  /// views that hold until the next call.
+  /// keys, values [B, H', T, d], without a graph. Returns those of all tokens so far, [B, H', S,
+  /// d], views that hold until the next call.
   std::pair<at::Tensor, at::Tensor> append(const at::Tensor& keys, const at::Tensor& values);
   int64_t length() const { return length_; }
   /// Forgets all tokens from `length` on.

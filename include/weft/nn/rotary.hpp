@@ -22,7 +22,8 @@ enum class RotaryScaling {
 };
 
 struct RotaryOptions {
-  int64_t dim = 0;  ///< R, how many dimensions of a head are rotated; even; 0 = there is no rotation
+  int64_t dim =
+      0;  ///< R, how many dimensions of a head are rotated; even; 0 = there is no rotation
   double theta = 10000.0;
   RotaryScaling scaling = RotaryScaling::none;
   double factor = 1.0;
@@ -87,7 +88,7 @@ class WEFT_API Rotary {
  private:
   RotaryOptions options_;
   double attention_factor_ = 1.0;
-  at::Tensor frequencies_;  // [R / 2]; of the lengths up to length_limit_
+  at::Tensor frequencies_;    // [R / 2]; of the lengths up to length_limit_
   int64_t length_limit_ = 0;  // 0 = of every length
 };
 

@@ -98,7 +98,7 @@ struct LmHead {
 
 /// What a composition needs to know about a language model before it runs.
 struct LmInfo {
-  std::string family;       ///< as registered in checkpoint/lm_families, such as "llama"
+  std::string family = {};  ///< as registered in checkpoint/lm_families, such as "llama"
   int64_t hidden_size = 0;  ///< D of embeddings and layers
   int64_t num_layers = 0;
   int64_t num_heads = 0;

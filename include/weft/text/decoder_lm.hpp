@@ -62,7 +62,9 @@ class WEFT_API DecoderLmImpl : public LanguageModel {
   explicit DecoderLmImpl(const DecoderLmOptions& options);
 
   /// As the socket says. Padding may stand on either side; outputs there are unspecified. segments
-  /// and spans are for calls without cached tokens. A cache is for calls without gradients.
+  /// and spans are for calls without cached tokens. A cache is for calls without gradients. Single
+  /// tokens behind cached ones take a fast path on the CPU where the architecture is Llama's; its
+  /// activations and results are fp32 whatever the weights' type.
   LmOutput forward(const LmInput& input) override;
   torch::Tensor embed(const torch::Tensor& ids) override;
   LmHead head() const override;
@@ -79,6 +81,7 @@ class WEFT_API DecoderLmImpl : public LanguageModel {
  private:
   struct Sight;  // masks and rotations of the layers
   torch::Tensor embed_input(const LmInput& input, const torch::Tensor& positions);
+  LmOutput decode(const LmInput& input, const torch::Tensor& x, const torch::Tensor& positions);
   torch::Tensor run_layer(int64_t layer, const torch::Tensor& x, const Sight& sight,
                           nn::KeyValueCache* cache);
 

@@ -55,9 +55,9 @@ using OnToken = std::function<bool(int64_t row, int64_t id)>;
 /// Continues each row of `prompt`: ids or embeddings [B, T(, D)], padded on the left where the mask
 /// says so; the cache and logits members are not looked at. Gradients are off meanwhile. The rows
 /// run as one batch until all have ended. A tokenizer is needed for options.stop. Beams call no
-/// on_token and know no stop texts. Equals Hugging Face's generate(): logits processors in its order (repetition penalty,
-/// temperature, top-k, top-p, min-p), beams with early_stopping = False. Throws c10::ValueError for
-/// options out of range.
+/// on_token and know no stop texts. Equals Hugging Face's generate(): logits processors in its
+/// order (repetition penalty, temperature, top-k, top-p, min-p), beams with early_stopping = False.
+/// Throws c10::ValueError for options out of range.
 WEFT_API std::vector<Generated> generate(LanguageModel& model, const LmInput& prompt,
                                          const GenerateOptions& options,
                                          const tokenizers::Tokenizer* tokenizer = nullptr,
