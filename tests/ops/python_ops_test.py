@@ -73,5 +73,42 @@ class Patches(unittest.TestCase):
         torch.library.opcheck(torch.ops.weft.patch_embed.default, (self.pixels, self.weight, self.bias, MEAN, STD))
 
 
+class LinearCrossEntropy(unittest.TestCase):
+    def setUp(self):
+        torch.manual_seed(0)
+        self.x, self.weight, self.bias = (torch.randn(*s, dtype=torch.float64, requires_grad=True) for s in ((2, 9, 6), (13, 6), (13,)))
+        self.labels = torch.randint(13, (2, 9)).masked_fill(torch.rand(2, 9) < 0.4, -100)
+
+    def test_equals_the_head_and_its_loss(self):
+        for reduction in ("mean", "sum", "none"):
+            ours = torch.ops.weft.linear_cross_entropy(self.x, self.weight, self.labels, self.bias, label_smoothing=0.1, reduction=reduction)
+            theirs = F.cross_entropy(F.linear(self.x, self.weight, self.bias).flatten(0, 1), self.labels.flatten(), reduction=reduction, label_smoothing=0.1)
+            torch.testing.assert_close(ours, theirs.view(ours.shape))
+            inputs, above = (self.x, self.weight, self.bias), torch.rand_like(ours)
+            torch.testing.assert_close(torch.autograd.grad(ours, inputs, above), torch.autograd.grad(theirs.view(ours.shape), inputs, above))
+
+    def test_backward_of_a_tied_transposed_weight(self):
+        for keep in (False, True):
+            x, embedding = torch.randn(5, 6, requires_grad=True), torch.randn(6, 13, requires_grad=True)
+            labels = torch.arange(5)
+            ours = torch.ops.weft.linear_cross_entropy(x, embedding.t(), labels) + embedding.square().sum()
+            theirs = F.cross_entropy(x @ embedding, labels) + embedding.square().sum()
+            for _ in range(2 if keep else 1):
+                torch.testing.assert_close(torch.autograd.grad(ours, (x, embedding), retain_graph=keep),
+                                           torch.autograd.grad(theirs, (x, embedding), retain_graph=keep))
+
+    def test_opcheck(self):
+        for dtype in (torch.float32, torch.bfloat16):
+            x, weight, bias = (t.detach().to(dtype).requires_grad_() for t in (self.x, self.weight, self.bias))
+            for reduction in ("mean", "none"):
+                torch.library.opcheck(torch.ops.weft.linear_cross_entropy.default, (x, weight, self.labels, bias, 0.1, 0.01, 5.0, reduction))
+            torch.library.opcheck(torch.ops.weft._linear_cross_entropy_rows.default, (
+                x.detach().flatten(0, 1), weight.detach(), self.labels.flatten(), None, torch.rand(18), 0.1, 0.0, 0.0, [True, True, False]))
+
+    def test_names_the_reductions(self):
+        with self.assertRaisesRegex(ValueError, "reduction must be mean, sum or none, got max"):
+            torch.ops.weft.linear_cross_entropy(self.x, self.weight, self.labels, reduction="max")
+
+
 if __name__ == "__main__":
     unittest.main()
