@@ -72,6 +72,7 @@
 #include <weft/ops/linear_cross_entropy.hpp>
 #include <weft/ops/patchify.hpp>
 #include <weft/ops/sigmoid_loss.hpp>
+#include <weft/ops/splice.hpp>
 #include <weft/report/attention.hpp>
 #include <weft/report/console.hpp>
 #include <weft/report/embeddings.hpp>

@@ -110,5 +110,26 @@ class LinearCrossEntropy(unittest.TestCase):
             torch.ops.weft.linear_cross_entropy(self.x, self.weight, self.labels, reduction="max")
 
 
+class Splice(unittest.TestCase):
+    def setUp(self):
+        torch.manual_seed(0)
+        self.mask = torch.rand(2, 11) < 0.4
+        self.embeddings = torch.randn(2, 11, 6, requires_grad=True)
+        self.visual = torch.randn(int(self.mask.sum()), 6, requires_grad=True)
+
+    def test_equals_masked_scatter(self):
+        inputs = self.embeddings, self.visual
+        ours = torch.ops.weft.splice(*inputs, self.mask)
+        theirs = self.embeddings.masked_scatter(self.mask.unsqueeze(-1).expand_as(self.embeddings), self.visual)
+        above = torch.rand_like(ours)
+        self.assertTrue(ours.equal(theirs))
+        for a, b in zip(torch.autograd.grad(ours, inputs, above), torch.autograd.grad(theirs, inputs, above)):
+            self.assertTrue(a.equal(b))
+
+    def test_opcheck(self):
+        torch.library.opcheck(torch.ops.weft.splice.default, (self.embeddings, self.visual, self.mask))
+        torch.library.opcheck(torch.ops.weft._splice.default, (self.embeddings.flatten(0, 1), self.visual, self.mask.flatten()))
+
+
 if __name__ == "__main__":
     unittest.main()
