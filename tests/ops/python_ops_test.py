@@ -131,5 +131,57 @@ class Splice(unittest.TestCase):
         torch.library.opcheck(torch.ops.weft._splice.default, (self.embeddings.flatten(0, 1), self.visual, self.mask.flatten()))
 
 
+class Rope(unittest.TestCase):
+    """Against transformers' functions, as its models call them."""
+
+    def setUp(self):
+        torch.manual_seed(0)
+        self.x = torch.randn(2, 7, 4, 16).transpose(1, 2).requires_grad_()
+
+    def check(self, ours, theirs):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+        above = torch.rand_like(ours)
+        torch.testing.assert_close(torch.autograd.grad(ours, self.x, above), torch.autograd.grad(theirs, self.x, above), rtol=1e-5, atol=1e-6)
+
+    def test_llama(self):
+        from transformers import LlamaConfig
+        from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
+        embedding = LlamaRotaryEmbedding(LlamaConfig(hidden_size=64, num_attention_heads=4))
+        positions = torch.randint(4096, (2, 7))
+        cos, sin = torch.ops.weft.rope_tables(positions, embedding.inv_freq)
+        their_cos, their_sin = embedding(self.x, positions)
+        self.assertTrue(torch.cat((cos, cos), -1).equal(their_cos) and torch.cat((sin, sin), -1).equal(their_sin))
+        self.check(torch.ops.weft.rope(self.x, cos, sin), apply_rotary_pos_emb(self.x, self.x, their_cos, their_sin)[0])
+
+    def test_partial_rotation_of_gptj(self):
+        from transformers.models.gptj.modeling_gptj import apply_rotary_pos_emb
+        angles = torch.rand(2, 7, 3) * 9
+        ours = torch.ops.weft.rope(self.x, angles.cos(), angles.sin(), interleaved=True)
+        turned = apply_rotary_pos_emb(self.x.transpose(1, 2)[..., :6], angles.sin(), angles.cos()).transpose(1, 2)
+        self.check(ours, torch.cat((turned, self.x[..., 6:]), -1))
+
+    def test_sections_of_qwen(self):
+        from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLTextConfig
+        from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLRotaryEmbedding
+        from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLTextConfig
+        from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextRotaryEmbedding
+        sizes = dict(hidden_size=64, num_attention_heads=4, num_key_value_heads=4, head_dim=16)
+        for config_class, embedding_class, sections, alternate in (
+                (Qwen2VLTextConfig, Qwen2VLRotaryEmbedding, [2, 3, 3], False), (Qwen3VLTextConfig, Qwen3VLTextRotaryEmbedding, [4, 2, 2], True)):
+            config = config_class(**sizes, rope_parameters=dict(rope_type="default", rope_theta=1e4, mrope_section=sections))
+            embedding, positions = embedding_class(config), torch.randint(500, (3, 2, 7))
+            cos, sin = torch.ops.weft.rope_tables(positions, embedding.inv_freq, sections, alternate)
+            their_cos, their_sin = embedding(self.x, positions)
+            torch.testing.assert_close(torch.cat((cos, cos), -1), their_cos, rtol=0, atol=1e-6)
+            torch.testing.assert_close(torch.cat((sin, sin), -1), their_sin, rtol=0, atol=1e-6)
+
+    def test_opcheck(self):
+        angles = torch.rand(1, 7, 5)
+        for interleaved in (False, True):
+            torch.library.opcheck(torch.ops.weft.rope.default, (self.x, angles.cos(), angles.sin(), interleaved))
+        torch.library.opcheck(torch.ops.weft._rope.default, (self.x, angles.cos(), angles.sin(), False, True))
+        torch.library.opcheck(torch.ops.weft.rope_tables.default, (torch.randint(9, (3, 2, 7)), torch.rand(8), [2, 3, 3]))
+
+
 if __name__ == "__main__":
     unittest.main()
