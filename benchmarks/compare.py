@@ -99,6 +99,18 @@ def rows(inputs):
         table.append(dict(name=f"info_nce_{n}", work="info_nce", peer="PyTorch, eager", precision="fp32", size=f"N = {n}, d = 512, both passes",
                           threads=2, bar=None, args=dict(inputs=str(inputs / f"pairs-{n}.safetensors"), precision="fp32"), reference=True,
                           flops=8 * n**2 * 512))
+    for percent, bar in ((100, 1.2), (30, 2.0), (10, 5.0)):
+        table.append(dict(name=f"linear_ce_{percent}", work="linear_cross_entropy", peer="lm_head + cross_entropy", precision="fp32", threads=2, bar=bar,
+                          size=f"N = 2048, D = 576, V = 49152, {percent} % labelled, both passes", reference=True,
+                          args=dict(inputs=str(inputs / "linear-ce.safetensors"), precision="fp32", labelled=percent),
+                          flops=6 * (2048 * percent // 100) * 576 * 49152))
+    # Out and embeddings' gradient are written, embeddings, visual tokens and the gradient of out (twice) read.
+    table.append(dict(name="splice", work="splice", peer="transformers, masked_scatter", precision="bf16", size="4096 x 4096, 7 images of 576, both passes",
+                      threads=2, bar=10.0, args=dict(inputs=str(inputs / "splice.safetensors"), precision="bf16"), tolerance=0, bytes=4 * 4096 * 4096 * 2))
+    for precision, size in (("fp32", 4), ("bf16", 2)):
+        table.append(dict(name=f"rope_{precision}", work="rope", peer="transformers, apply_rotary_pos_emb", precision=precision, threads=2, bar=4.0,
+                          size="28 + 4 heads of 128, 4096 tokens, both passes", args=dict(inputs=str(inputs / "rope.safetensors"), precision=precision),
+                          tolerance=1e-6 if precision == "fp32" else 0.02, bytes=4 * 32 * 4096 * 128 * size))
     return table
 
 

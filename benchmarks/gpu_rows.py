@@ -23,6 +23,30 @@ def embed(pixels, weight, bias, mean, std):
     return torch.nn.functional.conv2d(image, weight, bias, stride=weight.shape[2]).flatten(2).transpose(1, 2)
 
 
+def head(x, weight, labels):
+    """A language model's head and its loss, as transformers computes them."""
+    return torch.nn.functional.cross_entropy(torch.nn.functional.linear(x, weight).float(), labels)
+
+
+def turn(x, cos, sin):
+    """transformers' rotary embedding; x [B, H, T, D], cos and sin [1, T, D]."""
+    low, high = x.chunk(2, -1)
+    return x * cos + torch.cat((-high, low), -1) * sin
+
+
+def with_gradients(f):
+    """f(*inputs) and the gradient of each input."""
+    def work(inputs):
+        leaves = [t.detach().requires_grad_() for t in inputs]
+        out = f(*leaves)
+        return out.detach(), *torch.autograd.grad(out, leaves, out.detach())
+    return work
+
+
+def tensors(value):
+    return [value] if torch.is_tensor(value) else list(value)
+
+
 class Clock:
     """Seconds of one call, measured over `repeats`."""
 
@@ -80,17 +104,17 @@ def main():
     def row(name, size, ours, theirs, inputs, tolerance, flop=0):
         """`flop`: of the row's matrix product, whose rate then bounds it beside the copy's."""
         nonlocal agree
-        a, b = ours(inputs[0]), theirs(inputs[0])
-        if a.shape != b.shape:
-            print(f"{name}: results differ in shape: {list(a.shape)} and {list(b.shape)}", file=sys.stderr)
+        a, b = tensors(ours(inputs[0])), tensors(theirs(inputs[0]))
+        if [t.shape for t in a] != [t.shape for t in b]:
+            print(f"{name}: results differ in shape: {[list(t.shape) for t in a]} and {[list(t.shape) for t in b]}", file=sys.stderr)
             agree = False
             return
-        error = ((a.double() - b).abs().max() / b.abs().max()).item()
+        error = max(((x.double() - y).abs().max() / y.abs().max()).item() for x, y in zip(a, b))
         if not error <= tolerance:
             print(f"{name}: results differ by {error} (allowed {tolerance})", file=sys.stderr)
             agree = False
             return
-        moved = inputs[0].nbytes + a.nbytes
+        moved = sum(t.nbytes for t in [*tensors(inputs[0]), *a])
         del a, b
         mine, other = pairs(clock, ours, theirs, inputs, options.pairs)
         limit = max(moved / copy_gb_s / 1e9, flop / gemm_tflop_s / 1e12)
@@ -113,6 +137,25 @@ def main():
                 row(f"patch_embed_{p}_{layout.lower()}", f"{batch} x 224, patch {p}, uint8 {layout} -> {width}",
                     lambda x: weft.patch_embed(x, weight, bias, mean, std), lambda x: embed(x, weight, bias, mean_t, std_t),
                     inputs, 0.02, 2 * batch * (224 // p) ** 2 * 3 * p**2 * width)
+
+    # What a language model of LLaVA's kind has around its layers.
+    n, d, v = 32 * batch, 2048, 32000
+    weight = (torch.randn(v, d, device=device) * 0.02).bfloat16()
+    for percent in (100, 30):
+        labels = torch.randint(v, (n,), device=device).masked_fill(torch.rand(n, device=device) * 100 >= percent, -100)
+        row(f"linear_ce_{percent}", f"N = {n}, D = {d}, V = {v}, {percent} % labelled, forward and backward",
+            with_gradients(lambda x, w: weft.linear_cross_entropy(x, w, labels)), with_gradients(lambda x, w: head(x, w, labels)),
+            [(torch.randn(n, d, device=device).bfloat16(), weight) for _ in range(2)], 0.02, 6 * n * percent // 100 * d * v)
+    tokens = 64 * batch
+    mask = torch.rand(1, tokens, device=device) < 0.9
+    spliced = [(torch.randn(1, tokens, 4096, device=device).bfloat16(), torch.randn(int(mask.sum()), 4096, device=device).bfloat16()) for _ in range(2)]
+    row("splice", f"{tokens} x 4096, forward and backward", with_gradients(lambda x, y: weft.splice(x, y, mask)),
+        with_gradients(lambda x, y: x.masked_scatter(mask.unsqueeze(-1), y)), spliced, 0)
+    angles = torch.rand(1, tokens, 64, device=device) * 100
+    cos, sin = angles.cos(), angles.sin()
+    tables = [torch.cat((t, t), -1).bfloat16() for t in (cos, sin)]
+    row("rope", f"28 heads of 128, {tokens} tokens, forward and backward", with_gradients(lambda x: weft.rope(x.transpose(1, 2), cos, sin)),
+        with_gradients(lambda x: turn(x.transpose(1, 2), *tables)), [(torch.randn(1, tokens, 28, 128, device=device).bfloat16(),) for _ in range(2)], 0.02)
     print(json.dumps({"copy_gb_s": copy_gb_s, "gemm_tflop_s": gemm_tflop_s, "rows": rows}))
     return 0 if agree else 1
 

@@ -9,7 +9,7 @@ Real photos, captions and weights are used where WEFT_SHARED_DIR and WEFT_MODELS
 import io, json, os, sys, tarfile, time
 from pathlib import Path
 
-COMPLETE = "complete-2"  # the mark of inputs that prepare() made; changes with them
+COMPLETE = "complete-3"  # the mark of inputs that prepare() made; changes with them
 
 # --- works: args -> a function without arguments that does the timed part and returns tensors by name
 
@@ -219,6 +219,64 @@ def info_nce(args):
     return work
 
 
+def torch_type(args):
+    import torch
+    return {"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16}[args["precision"]]
+
+
+def linear_cross_entropy(args):
+    """The head and the loss of transformers' language models."""
+    from safetensors.torch import load_file
+    from torch.nn.functional import cross_entropy, linear
+    tensors, dtype = load_file(args["inputs"]), torch_type(args)
+    x, weight = (tensors[name].to(dtype).requires_grad_() for name in ("x", "weight"))
+    labels = tensors[f"labels.{args['labelled']}"]
+
+    def work():
+        x.grad = weight.grad = None
+        logits = linear(x, weight)
+        loss = cross_entropy(logits if args["precision"] == "fp64" else logits.float(), labels)
+        loss.backward()
+        return {"loss": loss, "x_grad": x.grad, "weight_grad": weight.grad}
+    return work
+
+
+def splice(args):
+    """What transformers' Llava does between its towers and its language model, the check of the counts included."""
+    import torch
+    from safetensors.torch import load_file
+    tensors = load_file(args["inputs"])
+    embeddings, visual = (tensors[name].bfloat16().requires_grad_() for name in ("embeddings", "visual"))
+    ids, above = tensors["ids"], tensors["embeddings"].bfloat16()
+
+    def work():
+        embeddings.grad = visual.grad = None
+        mask = ids == 0
+        if mask.sum() * embeddings.shape[-1] != visual.numel():
+            raise ValueError("Image features and image tokens do not match")
+        out = embeddings.masked_scatter(mask.unsqueeze(-1), visual)
+        out.backward(above)
+        return {"out": out, "embeddings_grad": embeddings.grad, "visual_grad": visual.grad}
+    return work
+
+
+def rope(args):
+    import torch
+    from safetensors.torch import load_file
+    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+    tensors, dtype = load_file(args["inputs"]), torch_type(args)
+    q, k = (tensors[name].to(dtype).requires_grad_() for name in ("q", "k"))
+    angles = (tensors["positions"][..., None].float() * tensors["inv_freq"]).repeat(1, 1, 2)
+    cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
+
+    def work():
+        q.grad = k.grad = None
+        turned = apply_rotary_pos_emb(q.transpose(1, 2), k.transpose(1, 2), cos, sin)
+        torch.autograd.backward(turned, [t.detach() for t in turned])
+        return {"q": turned[0], "k": turned[1], "q_grad": q.grad, "k_grad": k.grad}
+    return work
+
+
 # What embed does, as one would write it with transformers; compare.py times the whole process.
 FIRST_EMBEDDING = """
 import json, sys
@@ -354,6 +412,25 @@ def clip_models(folder, captions):
               folder / "clip-batch.safetensors")
 
 
+def language_inputs(folder):
+    """What a language model of LLaVA's kind has around its layers."""
+    import torch
+    from safetensors.torch import save_file
+    rows, width, classes = 2048, 576, 49152  # SmolLM2-135M's head
+    tensors = {"x": torch.randn(rows, width), "weight": torch.randn(classes, width) * 0.04}
+    for percent in (100, 30, 10):
+        labelled = torch.rand(rows).argsort() < rows * percent // 100
+        tensors[f"labels.{percent}"] = torch.randint(classes, (rows,)).where(labelled, -100)
+    save_file(tensors, folder / "linear-ce.safetensors")
+    tokens, width, images = 4096, 4096, 7 * 576
+    ids = torch.ones(1, tokens, dtype=torch.int64)
+    for i in range(7):
+        ids[0, 8 + i * 584:8 + i * 584 + 576] = 0
+    save_file({"embeddings": torch.randn(1, tokens, width), "visual": torch.randn(images, width), "ids": ids}, folder / "splice.safetensors")
+    save_file({"q": torch.randn(1, 4096, 28, 128), "k": torch.randn(1, 4096, 4, 128), "positions": torch.arange(4096)[None],
+               "inv_freq": 1e6 ** (-torch.arange(64) / 64)}, folder / "rope.safetensors")
+
+
 def prepare(folder):
     import numpy
     import torch
@@ -398,6 +475,7 @@ def prepare(folder):
     for rows in (1024, 4096):
         image, text = (torch.nn.functional.normalize(torch.randn(rows, 512), dim=1) for _ in range(2))
         save_file({"image": image, "text": text, "scale": torch.tensor(14.3)}, folder / f"pairs-{rows}.safetensors")
+    language_inputs(folder)
     clip_models(folder, captions)
     (folder / COMPLETE).touch()
 

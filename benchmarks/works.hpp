@@ -28,8 +28,12 @@ Work tokenize(const Json& args);
 Work read_safetensors(const Json& args);  ///< {"path", "touch"}: count [] or sums [tensors]
 Work read_tar(const Json& args);          ///< {"path"}: members, bytes, name_bytes []
 Work info_nce(const Json& args);          ///< {"inputs"}: loss and the three gradients
-Work matrix_product(const Json& args);    ///< {"size", "precision"}: the machine's GEMM rate
-Work copy(const Json& args);              ///< {"bytes"}: the machine's copy bandwidth
+/// {"inputs", "precision", "labelled": 100, 30 or 10}: loss and the two gradients
+Work linear_cross_entropy(const Json& args);
+Work rope(const Json& args);            ///< {"inputs", "precision"}: q, k and their gradients
+Work splice(const Json& args);          ///< {"inputs"}: out and the two gradients, in bf16
+Work matrix_product(const Json& args);  ///< {"size", "precision"}: the machine's GEMM rate
+Work copy(const Json& args);            ///< {"bytes"}: the machine's copy bandwidth
 
 /// The tensors of a file, copied.
 Outputs read_tensors(const std::string& path);

@@ -69,8 +69,11 @@
 #include <weft/nn/transformer_encoder.hpp>
 #include <weft/nn/transformer_stack.hpp>
 #include <weft/ops/info_nce.hpp>
+#include <weft/ops/linear_cross_entropy.hpp>
 #include <weft/ops/patchify.hpp>
+#include <weft/ops/rope.hpp>
 #include <weft/ops/sigmoid_loss.hpp>
+#include <weft/ops/splice.hpp>
 #include <weft/report/attention.hpp>
 #include <weft/report/console.hpp>
 #include <weft/report/embeddings.hpp>

@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kModelType = "weft_image_classifier";
+constexpr std::string_view kClassifierType = "weft_image_classifier";
 
 /// How a family's own library names the head of its classifiers, and what that reads.
 struct Head {
@@ -44,8 +44,10 @@ const Head* head_beside_encoder(const fs::path& folder) {
              : nullptr;
 }
 
-bool is_own(const fs::path& folder) { return family_of(folder) == kModelType; }
-bool holds_one(const fs::path& folder) { return is_own(folder) || head_beside_encoder(folder); }
+bool is_own(const fs::path& folder) { return family_of(folder) == kClassifierType; }
+bool holds_classifier(const fs::path& folder) {
+  return is_own(folder) || head_beside_encoder(folder);
+}
 
 void check_classes(const std::vector<std::string>& classes, int64_t count,
                    const std::string& where) {
@@ -71,7 +73,7 @@ std::vector<std::string> class_names(const Json& config, int64_t count) {
   return static_cast<int64_t>(out.size()) == count ? out : std::vector<std::string>();
 }
 
-ImageClassifierFolder load_own(const fs::path& folder) {
+ImageClassifierFolder load_own_classifier(const fs::path& folder) {
   const auto file = folder / "config.json";
   const auto config = Json::read(file);
   ImageClassifierFolder out;
@@ -114,10 +116,10 @@ ImageClassifierFolder load_with_head(const fs::path& folder, const Head& head) {
 }  // namespace
 
 ImageClassifierFolder load_image_classifier(const fs::path& path) {
-  const auto folder = model_folder(path, holds_one);
+  const auto folder = model_folder(path, holds_classifier);
   ImageClassifierFolder out;
   if (is_own(folder)) {
-    out = load_own(folder);
+    out = load_own_classifier(folder);
   } else if (const auto* head = head_beside_encoder(folder)) {
     out = load_with_head(folder, *head);
   } else {
@@ -126,7 +128,7 @@ ImageClassifierFolder load_image_classifier(const fs::path& path) {
     fail(
         "{}: expected an image classifier, that is the model_type {} or an encoder with a head in "
         "its weights, found the model_type {}",
-        file.string(), kModelType, found.dump());
+        file.string(), kClassifierType, found.dump());
   }
   out.transform = image_transform(out.image);
   out.model->eval();
@@ -146,7 +148,7 @@ void save_image_classifier(const ImageClassifierFolder& folder, const fs::path& 
   write_beside(target, beside(*folder.model, {"encoder."}));
   to_json(options)
       .set("classes", folder.classes)
-      .set("model_type", kModelType)
+      .set("model_type", kClassifierType)
       .write(target / "config.json");
   writer.keep_others(is_model_file);
   writer.commit();
@@ -170,7 +172,7 @@ nn::Pooling head_pooling(const std::string& family) {
 }
 
 bool is_image_classifier(const fs::path& path) {
-  return holds_one(path) || holds_one(path / "model");
+  return holds_classifier(path) || holds_classifier(path / "model");
 }
 
 }  // namespace weft::checkpoint

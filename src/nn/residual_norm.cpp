@@ -1,40 +1,19 @@
 #include "nn/residual_norm.hpp"
 
 #include <cmath>
-#include <cstring>
 
-// Compiled once per instruction set and chosen at load time. Not under sanitizers, whose runtime is
-// not up yet when the choice is made.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define WEFT_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define WEFT_CLONES
-#endif
+#include "ops/vector_loops.hpp"
 
 namespace weft::nn::kernels {
 namespace {
 
+using ops::kernels::narrow;
+using ops::kernels::widen;
+
 constexpr int64_t kLanes = 32;  // independent sums, so that the compiler may use vectors
 
-inline float widen(float value) { return value; }
-inline float widen(uint16_t bits) {
-  const uint32_t word = static_cast<uint32_t>(bits) << 16;
-  float value;
-  std::memcpy(&value, &word, sizeof value);
-  return value;
-}
-inline void narrow(float value, float* out) { *out = value; }
-inline void narrow(float value, uint16_t* out) {  // round to nearest even; NaN stays NaN
-  uint32_t word;
-  std::memcpy(&word, &value, sizeof word);
-  const uint32_t rounded = (word + 0x7fffu + ((word >> 16) & 1u)) >> 16;
-  const uint32_t nan = (word >> 16) | 0x40u;
-  *out = static_cast<uint16_t>((word & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
-}
-
 template <class T>
-inline __attribute__((always_inline)) void row(const ResidualNorm& work, int64_t r) {
+WEFT_INLINE void row(const ResidualNorm& work, int64_t r) {
   const int64_t n = work.width;
   float* __restrict x = work.x + r * n;
   const T* __restrict y = work.y ? static_cast<const T*>(work.y) + r * n : nullptr;

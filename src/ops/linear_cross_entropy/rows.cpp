@@ -1,0 +1,117 @@
+#include "ops/linear_cross_entropy/rows.hpp"
+
+#include <cmath>
+#include <limits>
+
+#include "ops/vector_loops.hpp"
+
+namespace weft::ops::kernels {
+namespace {
+
+constexpr int64_t kLanes = 32;  // independent sums, so that the compiler may use vectors
+
+WEFT_INLINE double exponential(double x) { return std::exp(x); }
+
+/// exp(x) for x <= 0 or little above, within 2 units in the last place; 0 below the normal numbers.
+/// x = n log(2) + r, and exp(r) - 1 - r = r^2 p(r), p interpolated at Chebyshev's nodes.
+WEFT_INLINE float exponential(float x) {
+  constexpr float kLowest = -87.33F;
+  constexpr float kRound = 12582912.F;  // 1.5 * 2^23: adding it rounds to an integer
+  const float bounded = x < kLowest ? kLowest : x;
+  const float shifted = bounded * 1.44269504F + kRound;
+  const float n = shifted - kRound;
+  float r = bounded - n * 0.693359375F;
+  r = r + n * 2.12194440e-4F;
+  const float p =
+      0.5F + r * (0.166665763F + r * (0.0416665561F + r * (0.00836317893F + r * 0.00139261840F)));
+  const auto power = std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(kRound) + 127U;
+  const float value = (1.F + r + r * r * p) * std::bit_cast<float>(power << 23);
+  return x < kLowest ? 0.F : value;
+}
+
+template <class T, class Real>
+WEFT_INLINE Real largest(const T* z, int64_t n) {
+  Real lanes[kLanes];
+  for (int64_t j = 0; j < kLanes; ++j) lanes[j] = -std::numeric_limits<Real>::infinity();
+  const int64_t whole = n / kLanes * kLanes;
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    for (int64_t j = 0; j < kLanes; ++j) {
+      const Real value = widen(z[i + j]);
+      lanes[j] = lanes[j] < value ? value : lanes[j];
+    }
+  }
+  for (int64_t i = whole; i < n; ++i) {
+    const Real value = widen(z[i]);
+    lanes[0] = lanes[0] < value ? value : lanes[0];
+  }
+  Real most = lanes[0];
+  for (int64_t j = 1; j < kLanes; ++j) most = most < lanes[j] ? lanes[j] : most;
+  return most;
+}
+
+template <class Real, class T, class Term>
+WEFT_INLINE Real sum(const T* z, int64_t n, const Term& term) {
+  Real lanes[kLanes] = {};
+  const int64_t whole = n / kLanes * kLanes;
+  for (int64_t i = 0; i < whole; i += kLanes)
+    for (int64_t j = 0; j < kLanes; ++j) lanes[j] += term(static_cast<Real>(widen(z[i + j])));
+  for (int64_t i = whole; i < n; ++i) lanes[i - whole] += term(static_cast<Real>(widen(z[i])));
+  Real total = 0;
+  for (int64_t j = 0; j < kLanes; ++j) total += lanes[j];
+  return total;
+}
+
+// The label's own term stays out of the sum of exponentials: with t = log(sum of the others) - own,
+// loss = log(1 + exp(t)) and 1 - p = 1 / (1 + exp(-t)) keep their digits where p nears 1.
+template <class T, class Real>
+WEFT_INLINE void row(const LossRows<Real>& work, T* logits, int64_t r) {
+  constexpr Real kInfinity = std::numeric_limits<Real>::infinity();
+  const int64_t n = work.classes, label = work.labels[r];
+  T* __restrict z = logits + r * n;
+  const Real own = widen(z[label]), smoothing = work.smoothing;
+  const Real mean =
+      smoothing > 0 ? sum<Real>(z, n, [](Real v) { return v; }) / static_cast<Real>(n) : own;
+  narrow(-kInfinity, z + label);
+  const Real most = largest<T, Real>(z, n), base = most > -kInfinity ? most : 0;
+  const Real others =
+      base + std::log(sum<Real>(z, n, [base](Real v) { return exponential(v - base); }));
+  const Real t = others - own, tail = std::log1p(std::exp(-std::abs(t)));
+  const Real lse = t > 0 ? others + tail : own + tail;
+  work.losses[r] =
+      (t > 0 ? t + tail : tail) + smoothing * (own - mean) + work.z_loss * lse * lse;
+  if (!work.row_grad) return;
+
+  const Real grad = work.row_grad[r];
+  const Real scale = grad * (1 + 2 * work.z_loss * lse);
+  const Real uniform = grad * smoothing / static_cast<Real>(n);
+  for (int64_t i = 0; i < n; ++i)
+    narrow(scale * exponential(widen(z[i]) - lse) - uniform, z + i);
+  const Real missed = std::exp((t > 0 ? 0 : t) - tail);
+  narrow(grad * (smoothing - missed + 2 * work.z_loss * lse * std::exp(own - lse)) - uniform,
+         z + label);
+}
+
+WEFT_CLONES void rows_of_fp32(const LossRows<float>& work, float* z, int64_t first, int64_t last) {
+  for (int64_t r = first; r < last; ++r) row(work, z, r);
+}
+
+WEFT_CLONES void rows_of_bf16(const LossRows<float>& work, uint16_t* z, int64_t first,
+                              int64_t last) {
+  for (int64_t r = first; r < last; ++r) row(work, z, r);
+}
+
+}  // namespace
+
+void loss_rows(const LossRows<float>& work, float* logits, int64_t first, int64_t last) {
+  rows_of_fp32(work, logits, first, last);
+}
+
+void loss_rows(const LossRows<float>& work, uint16_t* logits, int64_t first, int64_t last) {
+  rows_of_bf16(work, logits, first, last);
+}
+
+void loss_rows(const LossRows<double>& work, double* logits, int64_t first, int64_t last) {
+  for (int64_t r = first; r < last; ++r) row(work, logits, r);
+}
+
+}  // namespace weft::ops::kernels
