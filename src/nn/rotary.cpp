@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <weft/nn/rotary.hpp>
+#include <weft/ops/rope.hpp>
 
 namespace weft::nn {
 namespace {
@@ -126,22 +127,9 @@ Rotation Rotary::operator()(const at::Tensor& positions) const {
     const auto length = positions.max().item<int64_t>() + 1;
     if (length > length_limit_) used = frequencies(length);
   }
-  const auto angles = positions.unsqueeze(2).to(at::kFloat) * used.to(positions.device());
-  const auto both = at::cat({angles, angles}, 2);  // [B, T, R]
-  return {both.cos() * attention_factor_, both.sin() * attention_factor_};
-}
-
-at::Tensor rotate(const at::Tensor& x, const Rotation& rotation) {
-  const auto R = rotation.cos.size(-1);
-  TORCH_CHECK_VALUE(x.dim() == 4 && R <= x.size(3) && rotation.cos.size(1) == x.size(2),
-                    "rotate: x must be [B, H, T, d] with the T of the rotation and d at least ", R,
-                    ", got ", x.sizes(), " and ", rotation.cos.sizes());
-  const auto cos = rotation.cos.unsqueeze(1), sin = rotation.sin.unsqueeze(1);  // [B, 1, T, R]
-  const auto turned = x.narrow(3, 0, R);
-  const auto half = R / 2;
-  const auto other = at::cat({-turned.narrow(3, half, half), turned.narrow(3, 0, half)}, 3);
-  const auto out = (turned * cos + other * sin).to(x.scalar_type());
-  return R == x.size(3) ? out : at::cat({out, x.narrow(3, R, x.size(3) - R)}, 3);
+  const auto tables =
+      ops::rope_tables(positions, used.to(positions.device()), {.scale = attention_factor_});
+  return {tables.cos, tables.sin};
 }
 
 }  // namespace weft::nn

@@ -178,14 +178,13 @@ void multiply_gated(const Matrix& gate, const Matrix& up, Gate act, const float*
 }
 
 void rotate(float* x, int64_t heads, int64_t head_dim, const float* cos, const float* sin,
-            int64_t rotated) {
-  const int64_t half = rotated / 2;
+            int64_t half) {
   for (int64_t h = 0; h < heads; ++h) {
     float* head = x + h * head_dim;
     for (int64_t i = 0; i < half; ++i) {
       const float a = head[i], b = head[i + half];
       head[i] = a * cos[i] - b * sin[i];
-      head[i + half] = b * cos[i + half] + a * sin[i + half];
+      head[i + half] = b * cos[i] + a * sin[i];
     }
   }
 }

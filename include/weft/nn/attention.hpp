@@ -11,6 +11,7 @@
 #include <weft/nn/linear.hpp>
 #include <weft/nn/norms.hpp>
 #include <weft/nn/rotary.hpp>
+#include <weft/ops/rope.hpp>
 
 namespace weft::nn {
 
@@ -114,8 +115,8 @@ class WEFT_API AttentionImpl : public torch::nn::Module {
       keys = k_norm(keys).to(values.scalar_type());
     }
     if (rotation.defined()) {
-      queries = rotate(queries, rotation);
-      keys = rotate(keys, rotation);
+      queries = ops::rope(queries, rotation.cos, rotation.sin);
+      keys = ops::rope(keys, rotation.cos, rotation.sin);
     }
     if (cache != nullptr) std::tie(keys, values) = cache->append(keys, values);
     const auto allowed = attention_mask(x, mask, keys.size(2));

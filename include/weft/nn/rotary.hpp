@@ -57,14 +57,14 @@ struct RotaryOptions {
   }
 };
 
-/// Cosines and sines by position, each [B or 1, T, R]; the second half repeats the first.
+/// Cosines and sines by position, each [B or 1, T, R / 2]: the tables of ops::rope.
 struct Rotation {
   at::Tensor cos = {}, sin = {};
   bool defined() const { return cos.defined(); }
 };
 
-/// Rotary positions (Su et al., 2021) in the layout of Hugging Face: dimension i turns with
-/// dimension i + R / 2 by position * theta^(-2i / R), scaled as the options say.
+/// The angles of rotary positions (Su et al., 2021): pair i of a head's dimensions turns by position
+/// * theta^(-2i / R), scaled as the options say.
 class WEFT_API Rotary {
  public:
   Rotary() = default;
@@ -91,9 +91,6 @@ class WEFT_API Rotary {
   at::Tensor frequencies_;    // [R / 2]; of the lengths up to length_limit_
   int64_t length_limit_ = 0;  // 0 = of every length
 };
-
-/// x [B, H, T, d]: the first R of its d dimensions turned. Returns x's type.
-WEFT_API at::Tensor rotate(const at::Tensor& x, const Rotation& rotation);
 
 }  // namespace weft::nn
 
