@@ -87,6 +87,7 @@
 #include <weft/text/text_encoder.hpp>
 #include <weft/text/token_batch.hpp>
 #include <weft/tokenizers/bpe_trainer.hpp>
+#include <weft/tokenizers/chat_template.hpp>
 #include <weft/tokenizers/tokenizer.hpp>
 #include <weft/train/classification.hpp>
 #include <weft/train/contrastive.hpp>

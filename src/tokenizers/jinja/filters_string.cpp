@@ -1,0 +1,313 @@
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "tokenizers/jinja/filters.hpp"
+#include "tokenizers/python_unicode.hpp"
+#include "tokenizers/unicode.hpp"
+
+namespace weft::tokenizers::jinja {
+namespace {
+
+template <Case how>
+Value change(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  bind(runtime, "filter", arguments, {});
+  return change_case(runtime, *str(runtime, value), how);
+}
+
+Value trim(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  const auto bound = bind(runtime, "trim", arguments, {"*chars"});
+  std::optional<std::string> chars;
+  if (bound[0] && !bound[0]->is<None>()) chars = need_string(runtime, bound[0])->bytes;
+  return strip(runtime, *str(runtime, value), chars, true, true);
+}
+
+Value replace_filter(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  const auto bound = bind(runtime, "replace", arguments, {"old", "new", "*count"});
+  return replace(runtime, *str(runtime, value), str(runtime, *bound[0])->bytes,
+                 *str(runtime, *bound[1]), need_integer(runtime, bound[2], -1));
+}
+
+Value string(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  bind(runtime, "string", arguments, {});
+  return str(runtime, value);
+}
+
+Value escape(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  bind(runtime, "escape", arguments, {});
+  return escape_html(runtime, value);
+}
+
+Value force_escape(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  bind(runtime, "forceescape", arguments, {});
+  auto plain = *str(runtime, value);
+  plain.safe = false;
+  return escape_html(runtime, std::make_shared<const Text>(std::move(plain)));
+}
+
+Value safe(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  bind(runtime, "safe", arguments, {});
+  auto text = *str(runtime, value);
+  text.safe = true;
+  return std::make_shared<const Text>(std::move(text));
+}
+
+Value indent(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  const auto bound = bind(runtime, "indent", arguments, {"*width", "first", "blank"});
+  const auto* text = value.text();
+  if (text == nullptr) runtime.fail("indent needs a string, found {}", type_name(value));
+  std::string margin(4, ' ');
+  if (bound[0]) {
+    const auto* given = bound[0]->text();
+    const int64_t width = given != nullptr ? 0 : need_integer(runtime, bound[0], 4);
+    if (bound[0]->is<None>()) runtime.fail("indent needs a width, found None");
+    runtime.check_string(static_cast<size_t>(std::max<int64_t>(width, 0)));
+    margin =
+        given ? given->bytes : std::string(static_cast<size_t>(std::max<int64_t>(width, 0)), ' ');
+  }
+  const bool first = bound[1] && truth(*bound[1]), blank = bound[2] && truth(*bound[2]);
+  TextBuilder whole;
+  whole.append(*text);
+  whole.append("\n");  // as jinja2 does, so that a line break at the end counts
+  const auto lines = split_lines(whole.text());
+  runtime.check_string(text->bytes.size() + lines.size() * (margin.size() + 1));
+  TextBuilder out;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (i > 0) out.append("\n");
+    if (i == 0 ? first : blank || !lines[i].text()->bytes.empty()) out.append(margin);
+    out.append(*lines[i].text());
+  }
+  return out.take();
+}
+
+Value center(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  const auto bound = bind(runtime, "center", arguments, {"*width"});
+  return pad(runtime, *str(runtime, value), need_integer(runtime, bound[0], 80), " ", 1);
+}
+
+Value truncate(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  const auto bound =
+      bind(runtime, "truncate", arguments, {"*length", "killwords", "end", "leeway"});
+  const auto text = need_string(runtime, value);
+  const int64_t length = need_integer(runtime, bound[0], 255);
+  const auto end = bound[2] ? need_string(runtime, bound[2]) : make_string("...");
+  const int64_t leeway = need_integer(runtime, bound[3], 5), tail = count_code_points(end->bytes);
+  if (length < tail || leeway < 0)
+    runtime.fail("truncate: expected length >= {}, got {}", tail, length);
+  if (count_code_points(text->bytes) <= length + leeway) return text;
+  size_t cut = 0;
+  for (int64_t i = 0; i < length - tail; ++i) next_code_point(text->bytes, cut);
+  if (!bound[1] || !truth(*bound[1]))
+    if (const auto space = std::string_view(text->bytes).substr(0, cut).rfind(' ');
+        space != std::string::npos)
+      cut = space;
+  TextBuilder out;
+  out.append(*text, 0, cut);
+  out.append(*end);
+  return out.take();
+}
+
+Value format(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  if (!arguments.named.empty() && !arguments.positional.empty())
+    runtime.fail("format takes positional or keyword arguments, not both");
+  Dict named;
+  for (auto& [name, given] : arguments.named) insert(runtime, named, string_value(name), given);
+  const auto* mapping = arguments.named.empty() ? nullptr : &named;
+  return format_percent(runtime, *str(runtime, value), arguments.positional, mapping);
+}
+
+Value tojson(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  const auto bound =
+      bind(runtime, "tojson", arguments, {"*ensure_ascii", "indent", "separators", "sort_keys"});
+  JsonStyle style;
+  style.ascii = bound[0] && truth(*bound[0]);
+  style.sort_keys = bound[3] && truth(*bound[3]);
+  if (bound[1] && !bound[1]->is<None>()) {
+    const int64_t width = bound[1]->text() ? 0 : need_integer(runtime, bound[1], 0);
+    runtime.check_string(static_cast<size_t>(std::max<int64_t>(width, 0)));
+    style.indent = bound[1]->text()
+                       ? bound[1]->text()->bytes
+                       : std::string(static_cast<size_t>(std::max<int64_t>(width, 0)), ' ');
+    style.item_separator.assign(1, ',');
+  }
+  if (bound[2] && !bound[2]->is<None>()) {
+    const auto parts = iterate(runtime, *bound[2]);
+    if (parts.size() != 2) runtime.fail("tojson: separators must be two strings");
+    style.item_separator = need_string(runtime, parts[0])->bytes;
+    style.key_separator = need_string(runtime, parts[1])->bytes;
+  }
+  return to_json(runtime, value, style);
+}
+
+/// int(text, base) of Python, or nothing.
+std::optional<int64_t> parse_integer(Runtime& runtime, const Text& text, int64_t base) {
+  auto digits = strip(runtime, text, {}, true, true)->bytes;
+  const bool minus = digits.starts_with('-');
+  if (minus || digits.starts_with('+')) digits.erase(0, 1);
+  if (digits.size() > 2 && digits[0] == '0') {
+    const char letter = static_cast<char>(digits[1] | 0x20);
+    const int64_t named = letter == 'x' ? 16 : letter == 'o' ? 8 : letter == 'b' ? 2 : -1;
+    if (named == base || (named > 0 && base == 0)) {
+      digits.erase(0, 2);
+      base = named;
+      if (digits.starts_with('_')) digits.erase(0, 1);
+    }
+  }
+  if (base == 0) base = 10;
+  if (digits.empty() || digits.starts_with('_') || digits.ends_with('_') ||
+      digits.find("__") != std::string::npos || base < 2 || base > 36)
+    return {};
+  std::erase(digits, '_');
+  int64_t out = 0;
+  const auto* end = digits.data() + digits.size();
+  const auto [at, error] = std::from_chars(digits.data(), end, out, static_cast<int>(base));
+  if (at != end || digits[0] == '-') return {};
+  if (error != std::errc()) runtime.fail("integers above 64 bits");
+  return minus ? -out : out;
+}
+
+/// float(text) of Python, or nothing.
+std::optional<double> parse_float(Runtime& runtime, const Text& text) {
+  auto digits = strip(runtime, text, {}, true, true)->bytes;
+  const bool minus = digits.starts_with('-');
+  if (minus || digits.starts_with('+')) digits.erase(0, 1);
+  for (size_t i = 0; i < digits.size(); ++i)
+    if (digits[i] == '_' && (i == 0 || i + 1 == digits.size() ||
+                             !std::isdigit(static_cast<unsigned char>(digits[i - 1])) ||
+                             !std::isdigit(static_cast<unsigned char>(digits[i + 1]))))
+      return {};
+  std::erase(digits, '_');
+  if (digits.empty() || digits[0] == '-' || digits.find('(') != std::string::npos) return {};
+  double out = 0;
+  const auto* end = digits.data() + digits.size();
+  const auto [at, error] = std::from_chars(digits.data(), end, out);
+  if (at != end || error == std::errc::invalid_argument) return {};
+  if (error == std::errc::result_out_of_range) out = std::strtod(digits.c_str(), nullptr);
+  return minus ? -out : out;
+}
+
+int64_t whole_of(Runtime& runtime, double real) {
+  if (std::isnan(real)) runtime.fail("cannot convert float NaN to integer");
+  if (std::abs(real) >= 9.2e18) runtime.fail("integers above 64 bits");
+  return static_cast<int64_t>(real);
+}
+
+Value to_int(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  const auto bound = bind(runtime, "int", arguments, {"*default", "base"});
+  const auto otherwise = bound[0].value_or(Value(int64_t{0}));
+  if (const auto whole = integer(value)) return *whole;
+  if (const auto* real = value.as<double>()) {
+    if (std::isnan(*real)) return otherwise;
+    return whole_of(runtime, *real);
+  }
+  if (const auto* text = value.text()) {
+    if (const auto whole = parse_integer(runtime, *text, need_integer(runtime, bound[1], 10)))
+      return *whole;
+    const auto real = parse_float(runtime, *text);
+    return real && std::isfinite(*real) ? Value(whole_of(runtime, *real)) : otherwise;
+  }
+  if (const auto* gone = value.as<Undefined>()) runtime.fail("{}", *gone->message);
+  return otherwise;
+}
+
+Value to_float(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  const auto bound = bind(runtime, "float", arguments, {"*default"});
+  const auto otherwise = bound[0].value_or(Value(0.0));
+  if (const auto real = number(value)) return *real;
+  if (const auto* text = value.text()) {
+    const auto real = parse_float(runtime, *text);
+    return real ? Value(*real) : otherwise;
+  }
+  if (const auto* gone = value.as<Undefined>()) runtime.fail("{}", *gone->message);
+  return otherwise;
+}
+
+/// Python's round() of a float: correct in decimal, halves to even.
+double round_float(double value, int64_t places) {
+  if (!std::isfinite(value) || places > 300) return value;
+  if (places >= 0) {
+    char buffer[800];
+    std::snprintf(buffer, sizeof buffer, "%.*f", static_cast<int>(places), value);
+    return std::strtod(buffer, nullptr);
+  }
+  if (places < -300) return std::copysign(0.0, value);
+  const double scale = std::pow(10.0, static_cast<double>(-places));
+  return std::nearbyint(value / scale) * scale;
+}
+
+Value round(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  const auto bound = bind(runtime, "round", arguments, {"*precision", "method"});
+  const int64_t places = need_integer(runtime, bound[0], 0);
+  const auto method = bound[1] ? str(runtime, *bound[1])->bytes : "common";
+  if (method != "common" && method != "ceil" && method != "floor")
+    runtime.fail("method must be common, ceil or floor");
+  const auto real = number(value);
+  if (!real) runtime.fail("type {} cannot be rounded", type_name(value));
+  if (method == "common") {
+    if (const auto* exact = value.as<double>()) return round_float(*exact, places);
+    const int64_t whole = *integer(value);
+    if (places >= 0) return whole;
+    if (places < -18) return int64_t{0};
+    int64_t scale = 1;
+    for (int64_t i = places; i < 0; ++i) scale *= 10;
+    const int64_t rest = ((whole % scale) + scale) % scale, down = whole - rest;
+    const bool up = rest > scale - rest || (rest == scale - rest && (down / scale) % 2 != 0);
+    return up ? down + scale : down;
+  }
+  const double scale = std::pow(10.0, static_cast<double>(places));
+  const double scaled = *real * scale;
+  if (!std::isfinite(scaled)) runtime.fail("{} cannot be rounded", float_repr(scaled));
+  return (method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / scale;
+}
+
+Value absolute(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  bind(runtime, "abs", arguments, {});
+  if (const auto* real = value.as<double>()) return std::abs(*real);
+  const auto whole = integer(value);
+  if (!whole) runtime.fail("bad operand type for abs(): '{}'", type_name(value));
+  return *whole < 0 ? negate(runtime, *whole, false) : Value(*whole);
+}
+
+Value wordcount(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  bind(runtime, "wordcount", arguments, {});
+  const auto text = str(runtime, value);
+  int64_t count = 0;
+  bool inside = false;
+  for (size_t at = 0; at < text->bytes.size();) {
+    const char32_t c = next_code_point(text->bytes, at);
+    const bool word = c == '_' || is_word(c);
+    count += word && !inside;
+    inside = word;
+  }
+  return count;
+}
+
+}  // namespace
+
+const std::map<std::string_view, FilterFunction>& string_filters() {
+  static const std::map<std::string_view, FilterFunction> filters = {
+      {"upper", change<Case::upper>},
+      {"lower", change<Case::lower>},
+      {"capitalize", change<Case::capitalize>},
+      {"title", change<Case::jinja_title>},
+      {"trim", trim},
+      {"replace", replace_filter},
+      {"string", string},
+      {"escape", escape},
+      {"e", escape},
+      {"forceescape", force_escape},
+      {"safe", safe},
+      {"indent", indent},
+      {"center", center},
+      {"truncate", truncate},
+      {"format", format},
+      {"tojson", tojson},
+      {"int", to_int},
+      {"float", to_float},
+      {"round", round},
+      {"abs", absolute},
+      {"wordcount", wordcount}};
+  return filters;
+}
+
+}  // namespace weft::tokenizers::jinja
