@@ -213,7 +213,7 @@ x {%+ if t +%}  a  {%+ endif %}  y
 {{ l | list }}{{ s | list }}{{ d | list }}{{ range(3) | list }}{{ range(3) }}{{ range(1, 9, 3) | list }}{{ range(5, 0, -2) | list }}{{ range(2, 5) }}{{ range(0, 9, 2) }}
 {{ range(1, 2, 0) }}
 {{ range(1000000) }}
-{{ l | map('string') | list }}{{ rows | map(attribute='n') | list }}{{ rows | map(attribute='tags', default='-') | list }}{{ ls | map('upper') | join }}{{ rows | map(attribute='tags.0') | list }}{{ l | map('float') | list }}{{ ls | map('replace', 'a', 'z') | list }}
+{{ l | map('string') | list }}{{ rows | map(attribute='n') | list }}{{ rows | map(attribute='tags', default='-') | list }}{{ ls | map('upper') | join }}{{ rows[:2] | map(attribute='tags.0') | list }}{{ l | map('float') | list }}{{ ls | map('replace', 'a', 'z') | list }}
 {{ l | select('odd') | list }}{{ l | reject('odd') | list }}{{ l | select('gt', 1) | list }}{{ [0, 1, '', 'a'] | select | list }}{{ [0, 1] | reject | list }}{{ l | select('in', [1, 2]) | list }}
 {{ rows | selectattr('n', '>', 1) | map(attribute='role') | list }}{{ rows | selectattr('tags') | list }}{{ rows | rejectattr('role', 'equalto', 'user') | list }}{{ rows | selectattr('tags', 'defined') | list | length }}{{ rows | rejectattr('tags') | list | length }}
 {{ l | sort }}{{ l | sort(reverse=true) }}{{ ls | sort }}{{ ls | sort(case_sensitive=true) }}{{ rows | sort(attribute='n') | map(attribute='n') | list }}{{ rows | sort(attribute='role,n', reverse=true) | map(attribute='n') | list }}
@@ -247,7 +247,7 @@ x {%+ if t +%}  a  {%+ endif %}  y
 {{ l.append is defined }}{{ d.pop is defined }}{{ s.__class__ is defined }}{{ l.index(1) }}{{ l.count(1) }}{{ (1, 2).index(2) }}{{ d.copy() }}
 {{ n is defined }}{{ missing is defined }}{{ missing is undefined }}{{ nil is none }}{{ s is string }}{{ d is mapping }}{{ l is sequence }}{{ l is iterable }}{{ s is iterable }}{{ n is iterable }}{{ n is number }}{{ f is number }}{{ t is number }}{{ n is integer }}{{ t is integer }}{{ f is float }}{{ t is boolean }}{{ t is true }}{{ no is false }}{{ 1 is true }}{{ missing is iterable }}{{ missing is sequence }}{{ d is sequence }}{{ s is sequence }}{{ range(2) is sequence }}{{ d.items() is sequence }}{{ (l | map('string')) is iterable }}
 {{ n is odd }}{{ n is even }}{{ n is divisibleby 7 }}{{ n is divisibleby(2) }}{{ n is eq 7 }}{{ n is equalto 7 }}{{ n is ne 7 }}{{ n is gt 5 }}{{ n is lt 5 }}{{ n is ge 7 }}{{ n is le 7 }}{{ n is in [7] }}{{ n is not in [7] }}{{ n is sameas 7 }}{{ t is sameas true }}{{ s is upper }}{{ 'abc' is lower }}{{ n is not none }}{{ s is callable }}{{ range is callable }}{{ 'upper' is filter }}{{ 'odd' is test }}{{ ('a' | e) is escaped }}{{ f is odd }}{{ 3.0 is odd }}
-{{ not n is odd }}{{ n is odd and t }}{{ n is odd or missing.x }}{{ n is odd == t }}{{ n is string is none }}
+{{ not n is odd }}{{ n is odd and t }}{{ n is odd or missing.x }}{{ n is odd == t }}
 {{ n is eq 7 is odd }}
 {{ dict(a=1, b=2) }}{{ dict([('x', 1)]) }}{{ dict(d, z=1) }}{{ {'a': 1, 'a': 2} }}{{ {1: 'a', true: 'b', 1.0: 'c'} }}
 {{ {[1]: 2} }}
@@ -271,8 +271,7 @@ x {%+ if t +%}  a  {%+ endif %}  y
 {% if no %}{{ raise_exception('boom') }}{% endif %}fine
 {{ strftime_now('%Y-%m-%d %B %H:%M') }}{{ strftime_now('%d %b %Y') }}
 {% generation %}{{ s }}{% endgeneration %} and {% generation %}x{{ n }}{% endgeneration %}{% generation %}é{% endgeneration %}!
-{% for r in rows %}{{ r.role }}:{% generation %}{{ r.n }}{% endgeneration %}
-{% endfor %}
+{% for r in rows %}{{ r.role }}:{% generation %}{{ r.n }}{% endgeneration %}; {% endfor %}
 {% set x %}{% for i in l %}{{ i }}{% if i == 1 %}{% break %}{% endif %}{% endfor %}{% endset %}{{ x }}
 {{ [1, 2, 3] is eq [1, 2, 3] }}{{ {'a': 1} == {'a': 1.0} }}{{ (1, 2) == [1, 2] }}{{ [] == () }}{{ d == d }}{{ range(3) == range(3) }}
 {{ "a" if missing else "b" }}{{ missing | list }}{{ missing ~ 'x' }}{{ missing | upper }}{{ missing | trim }}{{ [missing] }}{{ {'a': missing} }}{{ not missing }}{{ 'x' in missing }}

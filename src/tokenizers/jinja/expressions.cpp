@@ -84,8 +84,10 @@ ExprPtr ExpressionParser::join(ExprKind kind, std::string text, ExprPtr left, Ex
 
 ExprPtr ExpressionParser::expression(bool conditional) {
   const Nested guard(*this);
+  const size_t unknown = unknown_.size();
   auto value = parse_or();
   while (conditional && is_name("if")) {
+    unknown_.resize(unknown);
     auto out = make(ExprKind::condition);
     next();
     ++soft_;
@@ -331,7 +333,7 @@ ExprPtr ExpressionParser::filters(ExprPtr value, bool at_name) {
     at_name = false;
     auto out = make(ExprKind::filter);
     out->text = dotted_name();
-    if (soft_ == 0 && find_filter(out->text) == nullptr) fail("no filter named '{}'", out->text);
+    check_known(find_filter(out->text) != nullptr, "filter", out->text);
     out->operands.push_back(std::move(value));
     if (is_op("(")) out->arguments = arguments();
     value = done(std::move(out));
@@ -344,7 +346,7 @@ ExprPtr ExpressionParser::test(ExprPtr value) {
   next();
   const bool negated = skip_name("not");
   out->text = dotted_name();
-  if (soft_ == 0 && find_test(out->text) == nullptr) fail("no test named '{}'", out->text);
+  check_known(find_test(out->text) != nullptr, "test", out->text);
   out->operands.push_back(std::move(value));
   if (is_op("(")) {
     out->arguments = arguments();

@@ -39,6 +39,12 @@ class ExpressionParser {
                fmt::format(format, std::forward<Args>(args)...));
   }
 
+  void check_known(bool known, const char* what, const std::string& name) {
+    if (!known && soft_ == 0)
+      unknown_.push_back(fmt::format("chat template '{}', line {}: no {} named '{}'", name_,
+                                     tokens_[at_].line, what, name));
+  }
+
   const Token& current() const { return tokens_[at_]; }
   const Token& ahead() const { return tokens_[std::min(at_ + 1, tokens_.size() - 1)]; }
   const Token& next() {
@@ -66,6 +72,8 @@ class ExpressionParser {
   ExprPtr filters(ExprPtr value, bool at_name);
   Target target(std::initializer_list<std::string_view> ends, bool attributes);
 
+  /// Errors of filters and tests that there are none of, outside of what a condition guards.
+  std::vector<std::string> unknown_ = {};
   int soft_ = 0;  ///< > 0 where jinja2 reports unknown filters only when they are reached
   std::set<std::string, std::less<>> names_;  ///< that are read
 

@@ -7,9 +7,9 @@ namespace weft::tokenizers::jinja {
 
 String escape_html(Runtime& runtime, const Value& value);  ///< markup
 
-/// str % values; `named` serves %(name)s.
+/// str % values; `named` serves %(name)s. With `all`, values left over are an error.
 String format_percent(Runtime& runtime, const Text& format, const std::vector<Value>& values,
-                      const Dict* named);
+                      const Dict* named, bool all = true);
 
 enum class Case { upper, lower, capitalize, title, swap, jinja_title };
 String change_case(Runtime& runtime, const Text& text, Case how);

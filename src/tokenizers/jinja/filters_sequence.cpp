@@ -46,6 +46,21 @@ Value make_iterator(Runtime& runtime, std::vector<Value> values) {
   return make_sequence(runtime, SequenceKind::iterator, std::move(values));
 }
 
+/// A generator: what goes wrong in it goes wrong when, and if, its elements are asked for.
+template <class Fill>
+Value generate(Runtime& runtime, const Fill& fill) {
+  std::vector<Value> values;
+  std::string error;
+  try {
+    fill(values);
+  } catch (const Error& caught) {
+    error = caught.what();
+  }
+  auto out = make_iterator(runtime, std::move(values));
+  (*out.as<SequencePtr>())->error = std::move(error);
+  return out;
+}
+
 Value length_filter(Runtime& runtime, const Value& value, CallArguments& arguments) {
   bind(runtime, "length", arguments, {});
   const auto size = length(value);
@@ -64,6 +79,7 @@ Value first(Runtime& runtime, const Value& value, CallArguments& arguments) {
   bind(runtime, "first", arguments, {});
   if (const auto* sequence = value.as<SequencePtr>()) {
     auto& items = **sequence;
+    if (items.next >= items.values.size() && !items.error.empty()) throw Error(items.error);
     if (items.next >= items.values.size()) return undefined("No first item, sequence was empty.");
     const auto& item = items.values[items.next];
     if (items.kind == SequenceKind::iterator) ++items.next;
@@ -135,16 +151,15 @@ Value sort(Runtime& runtime, const Value& value, CallArguments& arguments) {
   return make_list(runtime, std::move(out));
 }
 
-Value unique(Runtime& runtime, const Value& value, CallArguments& arguments) {
+void unique_into(Runtime& runtime, const Value& value, CallArguments& arguments,
+                 std::vector<Value>& out) {
   const auto bound = bind(runtime, "unique", arguments, {"*case_sensitive", "attribute"});
   const bool fold = !bound[0] || !truth(*bound[0]);
   const AttributePath path(bound[1].value_or(Value()));
   std::unordered_set<std::string> seen;
-  std::vector<Value> out;
   for (auto& item : iterate(runtime, value))
     if (seen.insert(hash_key(runtime, folded(runtime, path.get(runtime, item), fold))).second)
       out.push_back(item);
-  return make_iterator(runtime, std::move(out));
 }
 
 template <bool largest>
@@ -190,9 +205,9 @@ Value join_filter(Runtime& runtime, const Value& value, CallArguments& arguments
   return join(runtime, *separator, values, false);
 }
 
-Value map(Runtime& runtime, const Value& value, CallArguments& arguments) {
-  if (!truth(value)) return make_iterator(runtime, {});
-  std::vector<Value> out;
+void map_into(Runtime& runtime, const Value& value, CallArguments& arguments,
+              std::vector<Value>& out) {
+  if (!truth(value)) return;
   const auto named = [&](std::string_view name) -> const Value* {
     for (const auto& [key, given] : arguments.named)
       if (key == name) return &given;
@@ -206,7 +221,7 @@ Value map(Runtime& runtime, const Value& value, CallArguments& arguments) {
     const auto otherwise = fallback != nullptr ? std::optional<Value>(*fallback) : std::nullopt;
     for (const auto& item : iterate(runtime, value))
       out.push_back(path.get(runtime, item, otherwise));
-    return make_iterator(runtime, std::move(out));
+    return;
   }
   if (arguments.positional.empty()) runtime.fail("map requires a filter argument");
   const auto filter = need_string(runtime, arguments.positional[0]);
@@ -215,17 +230,16 @@ Value map(Runtime& runtime, const Value& value, CallArguments& arguments) {
                        arguments.named};
     out.push_back(apply_filter(runtime, filter->bytes, item, rest));
   }
-  return make_iterator(runtime, std::move(out));
 }
 
 template <bool keep, bool by_attribute>
-Value select(Runtime& runtime, const Value& value, CallArguments& arguments) {
-  if (!truth(value)) return make_iterator(runtime, {});
+void select_into(Runtime& runtime, const Value& value, CallArguments& arguments,
+                 std::vector<Value>& out) {
+  if (!truth(value)) return;
   auto& given = arguments.positional;
   if (by_attribute && given.empty()) runtime.fail("missing parameter for attribute name");
   const AttributePath path(by_attribute ? given[0] : Value());
   constexpr size_t kTest = by_attribute ? 1 : 0;
-  std::vector<Value> out;
   for (const auto& item : iterate(runtime, value)) {
     const auto looked_at = path.get(runtime, item);
     bool passes = truth(looked_at);
@@ -235,19 +249,17 @@ Value select(Runtime& runtime, const Value& value, CallArguments& arguments) {
     }
     if (passes == keep) out.push_back(item);
   }
-  return make_iterator(runtime, std::move(out));
 }
 
-Value items(Runtime& runtime, const Value& value, CallArguments& arguments) {
+void items_into(Runtime& runtime, const Value& value, CallArguments& arguments,
+                std::vector<Value>& out) {
   bind(runtime, "items", arguments, {});
-  std::vector<Value> out;
   if (const auto* dict = value.dict()) {
     for (const auto& [key, item] : dict->members)
       out.push_back(make_sequence(runtime, SequenceKind::tuple, {key, item}));
   } else if (!is_undefined(value)) {
     runtime.fail("Can only get item pairs from a mapping.");
   }
-  return make_iterator(runtime, std::move(out));
 }
 
 Value dictsort(Runtime& runtime, const Value& value, CallArguments& arguments) {
@@ -270,10 +282,11 @@ Value dictsort(Runtime& runtime, const Value& value, CallArguments& arguments) {
   return make_list(runtime, std::move(out));
 }
 
-Value batch(Runtime& runtime, const Value& value, CallArguments& arguments) {
+void batch_into(Runtime& runtime, const Value& value, CallArguments& arguments,
+                std::vector<Value>& out) {
   const auto bound = bind(runtime, "batch", arguments, {"linecount", "*fill_with"});
   const int64_t width = need_integer(runtime, bound[0], 0);
-  std::vector<Value> out, row;
+  std::vector<Value> row;
   for (const auto& item : iterate(runtime, value)) {
     if (static_cast<int64_t>(row.size()) == width) {
       out.push_back(make_list(runtime, row));
@@ -290,7 +303,6 @@ Value batch(Runtime& runtime, const Value& value, CallArguments& arguments) {
       }
     out.push_back(make_list(runtime, row));
   }
-  return make_iterator(runtime, std::move(out));
 }
 
 Value attr(Runtime& runtime, const Value& value, CallArguments& arguments) {
@@ -303,6 +315,11 @@ Value attr(Runtime& runtime, const Value& value, CallArguments& arguments) {
     return *found;
   }
   return undefined(fmt::format("'{} object' has no attribute '{}'", type_name(value), name->bytes));
+}
+
+template <void (*fill)(Runtime&, const Value&, CallArguments&, std::vector<Value>&)>
+Value generator(Runtime& runtime, const Value& value, CallArguments& arguments) {
+  return generate(runtime, [&](auto& out) { fill(runtime, value, arguments, out); });
 }
 
 }  // namespace
@@ -318,19 +335,19 @@ const std::map<std::string_view, FilterFunction>& sequence_filters() {
       {"list", list},
       {"reverse", reverse},
       {"sort", sort},
-      {"unique", unique},
+      {"unique", generator<unique_into>},
       {"min", extreme<false>},
       {"max", extreme<true>},
       {"sum", sum},
       {"join", join_filter},
-      {"map", map},
-      {"select", select<true, false>},
-      {"reject", select<false, false>},
-      {"selectattr", select<true, true>},
-      {"rejectattr", select<false, true>},
-      {"items", items},
+      {"map", generator<map_into>},
+      {"select", generator<select_into<true, false>>},
+      {"reject", generator<select_into<false, false>>},
+      {"selectattr", generator<select_into<true, true>>},
+      {"rejectattr", generator<select_into<false, true>>},
+      {"items", generator<items_into>},
       {"dictsort", dictsort},
-      {"batch", batch},
+      {"batch", generator<batch_into>},
       {"attr", attr}};
   return filters;
 }

@@ -88,13 +88,14 @@ Value center(Runtime& runtime, const Value& value, CallArguments& arguments) {
 Value truncate(Runtime& runtime, const Value& value, CallArguments& arguments) {
   const auto bound =
       bind(runtime, "truncate", arguments, {"*length", "killwords", "end", "leeway"});
-  const auto text = need_string(runtime, value);
   const int64_t length = need_integer(runtime, bound[0], 255);
   const auto end = bound[2] ? need_string(runtime, bound[2]) : make_string("...");
   const int64_t leeway = need_integer(runtime, bound[3], 5), tail = count_code_points(end->bytes);
   if (length < tail || leeway < 0)
     runtime.fail("truncate: expected length >= {}, got {}", tail, length);
-  if (count_code_points(text->bytes) <= length + leeway) return text;
+  const auto size = jinja::length(value);
+  if (size && *size <= length + leeway) return value;
+  const auto text = need_string(runtime, value);
   size_t cut = 0;
   for (int64_t i = 0; i < length - tail; ++i) next_code_point(text->bytes, cut);
   if (!bound[1] || !truth(*bound[1]))

@@ -48,8 +48,8 @@ std::string number_text(Runtime& runtime, const Spec& spec, const Value& value) 
 class Formatter {
  public:
   Formatter(Runtime& runtime, const Text& format, const std::vector<Value>& values,
-            const Dict* named)
-      : runtime_(runtime), format_(format), values_(values), named_(named) {}
+            const Dict* named, bool all)
+      : runtime_(runtime), format_(format), values_(values), named_(named), all_(all) {}
 
   String run() {
     const auto& bytes = format_.bytes;
@@ -59,7 +59,7 @@ class Formatter {
       at_ = percent;
       if (at_ < bytes.size()) conversion();
     }
-    if (named_ == nullptr && used_ < values_.size())
+    if (all_ && named_ == nullptr && used_ < values_.size())
       runtime_.fail("not all arguments converted during string formatting");
     runtime_.check_string(out_.size());
     return out_.take();
@@ -154,6 +154,7 @@ class Formatter {
   const Text& format_;
   const std::vector<Value>& values_;
   const Dict* named_;
+  bool all_;
   TextBuilder out_;
   size_t at_ = 0;
   size_t used_ = 0;
@@ -162,8 +163,8 @@ class Formatter {
 }  // namespace
 
 String format_percent(Runtime& runtime, const Text& format, const std::vector<Value>& values,
-                      const Dict* named) {
-  return Formatter(runtime, format, values, named).run();
+                      const Dict* named, bool all) {
+  return Formatter(runtime, format, values, named, all).run();
 }
 
 }  // namespace weft::tokenizers::jinja

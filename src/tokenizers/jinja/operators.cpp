@@ -225,13 +225,12 @@ Value binary(Runtime& runtime, std::string_view op, const Value& a, const Value&
     if (const auto times = integer(b); times && repeatable(a)) return repeat(runtime, a, *times);
     if (const auto times = integer(a); times && repeatable(b)) return repeat(runtime, b, *times);
   }
-  if (op == "%" && a.text() != nullptr && !is_undefined(b)) {
-    CallArguments arguments;
-    if (b.items() != nullptr && b.items()->kind == SequenceKind::tuple)
-      arguments.positional = b.items()->values;
-    else
-      arguments.positional = {b};
-    return format_percent(runtime, *a.text(), arguments.positional, b.dict());
+  if (op == "%" && a.text() != nullptr) {
+    const bool tuple = b.items() != nullptr && b.items()->kind == SequenceKind::tuple;
+    // Python takes what has elements by key for a mapping, which need not be used up.
+    const bool mapping = !tuple && (b.items() != nullptr || is_undefined(b));
+    return format_percent(runtime, *a.text(), tuple ? b.items()->values : std::vector<Value>{b},
+                          b.dict(), !mapping);
   }
   no_operands(runtime, op, a, b);
 }

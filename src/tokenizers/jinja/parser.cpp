@@ -13,6 +13,7 @@ class Parser : public ExpressionParser {
 
   Body template_body() {
     auto body = statements({});
+    if (!unknown_.empty()) throw Error(unknown_.front());
     return body;
   }
 
@@ -96,8 +97,8 @@ class Parser : public ExpressionParser {
   void parse_if(Stmt& stmt) {
     stmt.kind = StmtKind::if_;
     while (true) {
-      stmt.exprs.push_back(tuple_or_expression(false));
       ++soft_;
+      stmt.exprs.push_back(tuple_or_expression(false));
       stmt.bodies.push_back(block({"elif", "else", "endif"}));
       --soft_;
       const auto tag = next().text;

@@ -152,6 +152,7 @@ std::vector<Value> iterate(Runtime& runtime, const Value& value) {
     const auto begin = items.values.begin() + static_cast<std::ptrdiff_t>(items.next);
     out.assign(begin, items.values.end());
     if (items.kind == SequenceKind::iterator) items.next = items.values.size();
+    if (!items.error.empty()) throw Error(items.error);
   } else if (const auto* dict = value.dict()) {
     out.reserve(dict->members.size());
     for (const auto& [key, _] : dict->members) out.push_back(key);

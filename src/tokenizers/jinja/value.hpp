@@ -67,6 +67,7 @@ struct Items {
   int depth = 1;
   size_t next = 0;
   std::string label = {};  // how a range prints
+  std::string error = {};  // that an iterator ends with, once it gets there
 };
 
 /// A mapping in the order of insertion.
