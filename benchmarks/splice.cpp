@@ -19,7 +19,8 @@ Work splice(const Json& args) {
     for (const auto& x : {embeddings, visual}) x.mutable_grad().reset();
     const auto out = ops::splice(embeddings, visual, ids.eq(0));
     out.backward(above);
-    return Outputs{{"out", out}, {"embeddings_grad", embeddings.grad()}, {"visual_grad", visual.grad()}};
+    return Outputs{
+        {"out", out}, {"embeddings_grad", embeddings.grad()}, {"visual_grad", visual.grad()}};
   };
 }
 

@@ -3,7 +3,8 @@
 //     generate --model SMOLLM2_DIR --prompt "What is the capital of France?"
 //     generate --model GPT2_DIR --prompt "Once upon a time" --raw --temperature 0.8 --top-p 0.95
 //
-// The prompt goes through the model's chat template, unless --raw. The last line is one JSON object:
+// The prompt goes through the model's chat template, unless --raw. The last line is one JSON
+// object:
 // {"ids": [...], "text": ..., "tokens_per_second": ...}.
 #include <chrono>
 #include <iostream>
@@ -54,23 +55,23 @@ int run(const Options& options, weft::text::GenerateOptions how) {
   using Clock = std::chrono::steady_clock;
   const auto tokenizer =
       weft::tokenizers::load_tokenizer(options.tokenizer.value_or(options.model));
-  const auto dtype = options.precision == weft::nn::Precision::bf16 ? torch::kBFloat16
-                                                                    : torch::kFloat;
+  const auto dtype =
+      options.precision == weft::nn::Precision::bf16 ? torch::kBFloat16 : torch::kFloat;
   const auto loaded = weft::checkpoint::load_language_model(options.model, dtype);
   if (how.end_tokens.empty()) how.end_tokens = weft::checkpoint::end_tokens(loaded);
   // A chat template writes the special tokens itself.
-  const auto prompt =
-      tokenizer->encode(chat(options), {.add_special_tokens = options.raw}).ids;
+  const auto prompt = tokenizer->encode(chat(options), {.add_special_tokens = options.raw}).ids;
   if (prompt.empty()) throw weft::Error("the prompt holds no token", weft::ErrorKind::usage);
   const auto ids = torch::tensor(prompt, torch::kLong).unsqueeze(0);
   const auto stream = tokenizer->stream();
   std::optional<Clock::time_point> first;  // behind the prompt's own pass
-  const auto generated = weft::text::generate(
-      *loaded.model, {.ids = ids}, how, tokenizer.get(), [&](int64_t, int64_t id) {
-        if (!first) first = Clock::now();
-        if (!options.json) std::cout << stream->push(id) << std::flush;
-        return true;
-      });
+  const auto generated = weft::text::generate(*loaded.model, {.ids = ids}, how, tokenizer.get(),
+                                              [&](int64_t, int64_t id) {
+                                                if (!first) first = Clock::now();
+                                                if (!options.json)
+                                                  std::cout << stream->push(id) << std::flush;
+                                                return true;
+                                              });
   const auto& out = generated.front();
   const std::chrono::duration<double> seconds = first ? Clock::now() - *first : Clock::duration();
   const auto rate = out.ids.size() > 1 && seconds.count() > 0

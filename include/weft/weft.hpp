@@ -7,6 +7,8 @@
 #include <weft/checkpoint/encoder_folder.hpp>
 #include <weft/checkpoint/families.hpp>
 #include <weft/checkpoint/key_map.hpp>
+#include <weft/checkpoint/lm_families.hpp>
+#include <weft/checkpoint/lm_folder.hpp>
 #include <weft/checkpoint/preprocessor.hpp>
 #include <weft/checkpoint/snapshot.hpp>
 #include <weft/checkpoint/tensors.hpp>
@@ -56,6 +58,7 @@
 #include <weft/nn/flops.hpp>
 #include <weft/nn/inference.hpp>
 #include <weft/nn/init.hpp>
+#include <weft/nn/key_value_cache.hpp>
 #include <weft/nn/linear.hpp>
 #include <weft/nn/mlp.hpp>
 #include <weft/nn/module.hpp>
@@ -64,6 +67,7 @@
 #include <weft/nn/positions.hpp>
 #include <weft/nn/precision.hpp>
 #include <weft/nn/random_state.hpp>
+#include <weft/nn/rotary.hpp>
 #include <weft/nn/sockets.hpp>
 #include <weft/nn/transformer_block.hpp>
 #include <weft/nn/transformer_encoder.hpp>
@@ -83,7 +87,10 @@
 #include <weft/report/stages.hpp>
 #include <weft/report/svg_plot.hpp>
 #include <weft/report/tensorboard.hpp>
+#include <weft/text/decoder_lm.hpp>
+#include <weft/text/generation.hpp>
 #include <weft/text/presets.hpp>
+#include <weft/text/table.hpp>
 #include <weft/text/text_encoder.hpp>
 #include <weft/text/token_batch.hpp>
 #include <weft/tokenizers/bpe_trainer.hpp>

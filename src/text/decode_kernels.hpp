@@ -29,7 +29,8 @@ void multiply(const Matrix& matrix, const float* x, int64_t batch, int64_t first
 void multiply_gated(const Matrix& gate, const Matrix& up, Gate act, const float* x, int64_t batch,
                     int64_t first, int64_t last, float* out);
 
-/// x [heads, head_dim], of one token: dimension i of each head turns with i + half; cos, sin [half].
+/// x [heads, head_dim], of one token: dimension i of each head turns with i + half; cos, sin
+/// [half].
 void rotate(float* x, int64_t heads, int64_t head_dim, const float* cos, const float* sin,
             int64_t half);
 

@@ -151,8 +151,8 @@ class Step {
         .batch_stride = keys.stride(0),
         .head_stride = keys.stride(1),
         .first_token = sight.window > 0 ? std::max<int64_t>(0, S - sight.window) : 0,
-        .scale = static_cast<float>(
-            a.scale != 0 ? a.scale : 1 / std::sqrt(static_cast<double>(a.head_dim))),
+        .scale = static_cast<float>(a.scale != 0 ? a.scale
+                                                 : 1 / std::sqrt(static_cast<double>(a.head_dim))),
         .bf16 = type == at::kBFloat16};
     in_parallel(batch_ * a.num_kv_heads, S * a.head_dim * a.num_heads / a.num_kv_heads,
                 [&](int64_t first, int64_t last) { kernels::attend(work, first, last); });
@@ -176,8 +176,8 @@ bool decode_step_applies(const DecoderLmImpl& model, const LmInput& input, const
   const auto& o = model.options;
   const auto& block = o.block;
   const auto& attention = block.attention;
-  return input.cache != nullptr && x.size(1) == 1 && x.size(0) <= kMaxRows &&
-         x.device().is_cpu() && !model.is_training() && !at::GradMode::is_enabled() &&
+  return input.cache != nullptr && x.size(1) == 1 && x.size(0) <= kMaxRows && x.device().is_cpu() &&
+         !model.is_training() && !at::GradMode::is_enabled() &&
          !at::autocast::is_autocast_enabled(at::kCPU) && input.hidden_layers.empty() &&
          nn::AttentionRecord::current() == nullptr && o.num_layers > 0 && o.final_norm &&
          o.embed_size == attention.hidden_size && o.rotary.dim > 0 &&

@@ -41,8 +41,11 @@ TEST(KeyValueCache, ReservedRoomIsNotMovedWhenItFills) {
 TEST(KeyValueCacheErrors, NameShapesAndGradients) {
   weft::nn::KeyValues cache;
   cache.append(torch::ones({1, 2, 3, 4}), torch::ones({1, 2, 3, 4}));
-  EXPECT_THAT([&] { cache.append(torch::ones({2, 2, 1, 4}), torch::ones({2, 2, 1, 4})); },
-              ThrowsMessage<c10::ValueError>(HasSubstr("1 rows, 2 heads and width 4, got [2, 2, 1, 4]")));
+  EXPECT_THAT(
+      [&] {
+        cache.append(torch::ones({2, 2, 1, 4}), torch::ones({2, 2, 1, 4}));
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("1 rows, 2 heads and width 4, got [2, 2, 1, 4]")));
   const auto x = torch::ones({1, 2, 1, 4}, torch::requires_grad());
   EXPECT_THAT([&] { cache.append(x, x); },
               ThrowsMessage<c10::ValueError>(HasSubstr("switch gradients off")));

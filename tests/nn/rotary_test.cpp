@@ -28,10 +28,12 @@ TEST(Rotary, TurnsPairsOfDimensionsByThePosition) {
   EXPECT_TRUE(torch::equal(y.slice(3, R), x.slice(3, R)));
   for (int64_t t = 0; t < T; ++t) {
     for (int64_t i = 0; i < R / 2; ++i) {
-      const auto angle = static_cast<double>(t) * std::pow(100.0, -2.0 * static_cast<double>(i) / R);
+      const auto angle =
+          static_cast<double>(t) * std::pow(100.0, -2.0 * static_cast<double>(i) / R);
       const auto a = x.select(2, t).select(2, i), b = x.select(2, t).select(2, i + R / 2);
-      EXPECT_LT(max_difference(y.select(2, t).select(2, i), a * std::cos(angle) - b * std::sin(angle)),
-                1e-6);
+      EXPECT_LT(
+          max_difference(y.select(2, t).select(2, i), a * std::cos(angle) - b * std::sin(angle)),
+          1e-6);
       EXPECT_LT(max_difference(y.select(2, t).select(2, i + R / 2),
                                b * std::cos(angle) + a * std::sin(angle)),
                 1e-6);
@@ -44,16 +46,15 @@ TEST(Rotary, ScoresDependOnTheDistanceOnly) {
   const auto q = torch::randn({1, 1, 1, 8}), k = torch::randn({1, 1, 1, 8});
   const auto score = [&](int64_t m, int64_t n) {
     const auto at = [](int64_t p) { return torch::full({1, 1}, p, torch::kLong); };
-    return (turned(q, rotary(at(m))) * turned(k, rotary(at(n))))
-        .sum()
-        .item<double>();
+    return (turned(q, rotary(at(m))) * turned(k, rotary(at(n)))).sum().item<double>();
   };
   EXPECT_NEAR(score(3, 1), score(12, 10), 1e-5);
   EXPECT_GT(std::abs(score(3, 1) - score(3, 2)), 1e-3);
 }
 
 TEST(Rotary, DynamicAndLongropeChangeBeyondTheirLength) {
-  const Rotary dynamic({.dim = 8, .scaling = RotaryScaling::dynamic, .factor = 2, .max_tokens = 16});
+  const Rotary dynamic(
+      {.dim = 8, .scaling = RotaryScaling::dynamic, .factor = 2, .max_tokens = 16});
   EXPECT_TRUE(torch::equal(dynamic.frequencies(3), dynamic.frequencies(16)));
   EXPECT_FALSE(torch::equal(dynamic.frequencies(17), dynamic.frequencies(16)));
   const auto longrope = Rotary({.dim = 4,
@@ -65,8 +66,8 @@ TEST(Rotary, DynamicAndLongropeChangeBeyondTheirLength) {
   EXPECT_TRUE(torch::allclose(longrope.frequencies(10),
                               longrope.frequencies(11) * torch::tensor({2.0F, 3.0F})));
   EXPECT_NEAR(longrope.attention_factor(), std::sqrt(1 + std::log(4) / std::log(10)), 1e-12);
-  EXPECT_TRUE(torch::equal(longrope(positions_to(10)).cos, longrope(positions_to(11)).cos.slice(1, 0, 10)) ==
-              false);
+  EXPECT_TRUE(torch::equal(longrope(positions_to(10)).cos,
+                           longrope(positions_to(11)).cos.slice(1, 0, 10)) == false);
 }
 
 TEST(RotaryErrors, NameTheRule) {
@@ -81,7 +82,8 @@ TEST(RotaryErrors, NameTheRule) {
                              .original_max_tokens = 9,
                              .short_factor = {1}});
       },
-      ThrowsMessage<c10::ValueError>(HasSubstr("needs 4 short and long factors, half of dim, got 1 and 0")));
+      ThrowsMessage<c10::ValueError>(
+          HasSubstr("needs 4 short and long factors, half of dim, got 1 and 0")));
 }
 
 }  // namespace rotary_test

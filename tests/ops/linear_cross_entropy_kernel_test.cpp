@@ -31,9 +31,9 @@ static Result definition(const Tensor& products, const Tensor& bias, const Tenso
   const auto leaf = products.detach().to(at::kDouble).requires_grad_(true);
   auto logits = leaf + bias.to(at::kDouble);
   if (options.softcap > 0) logits = options.softcap * (logits / options.softcap).tanh();
-  const auto losses = at::cross_entropy_loss(logits, labels, {}, at::Reduction::None, -100,
-                                             options.smoothing) +
-                      options.z_loss * logits.logsumexp(1).square();
+  const auto losses =
+      at::cross_entropy_loss(logits, labels, {}, at::Reduction::None, -100, options.smoothing) +
+      options.z_loss * logits.logsumexp(1).square();
   (losses * row_grad.to(at::kDouble)).sum().backward();
   return {losses.detach(), leaf.grad()};
 }
@@ -116,8 +116,7 @@ TEST(LinearCrossEntropyKernel, InfiniteAndMissingNumbers) {
   for (const uint32_t threads : {1, 2, 32}) {
     const auto got = on_cpu<float, float>(products, zeros, labels, ones, {}, threads);
     const auto some = products.narrow(0, 0, 2);
-    const auto expected =
-        definition(some, zeros, labels.narrow(0, 0, 2), ones.narrow(0, 0, 2), {});
+    const auto expected = definition(some, zeros, labels.narrow(0, 0, 2), ones.narrow(0, 0, 2), {});
     EXPECT_TRUE(close(got.losses.narrow(0, 0, 2), expected.losses, 1e-6));
     EXPECT_TRUE(close(got.gradient.narrow(0, 0, 2), expected.gradient, 1e-6));
     EXPECT_TRUE(got.losses[2].isnan().item<bool>());

@@ -165,7 +165,9 @@ TEST(LinearCrossEntropyOp, OnlyTheGradientsThatAreWanted) {
   const auto in = inputs_of(9, 5, 11, 0.8);
   for (const int which : {0, 1, 2}) {
     const auto a = in.to(at::kDouble), b = in.to(at::kDouble);
-    const auto leaf = [&](const Inputs& i) { return which == 0 ? i.x : which == 1 ? i.weight : i.bias; };
+    const auto leaf = [&](const Inputs& i) {
+      return which == 0 ? i.x : which == 1 ? i.weight : i.bias;
+    };
     for (const auto& i : {a, b}) {
       for (auto t : {i.x, i.weight, i.bias}) t.set_requires_grad(t.is_same(leaf(i)));
     }
@@ -200,8 +202,8 @@ TEST(LinearCrossEntropyOp, NoLabelAtAllGivesZeroAndNoGradient) {
     for (const auto& g : torch::autograd::grad({loss.sum()}, {in.x, in.weight}))
       EXPECT_TRUE(at::equal(g, at::zeros_like(g)));
   }
-  const auto none = linear_cross_entropy(at::ones({0, 4}), at::ones({6, 4}),
-                                         at::empty({0}, at::kLong));
+  const auto none =
+      linear_cross_entropy(at::ones({0, 4}), at::ones({6, 4}), at::empty({0}, at::kLong));
   EXPECT_EQ(none.item<float>(), 0);
 }
 
@@ -215,8 +217,8 @@ TEST(LinearCrossEntropyOp, KeepsItsDigitsWhereTheLossIsNearZero) {
   const auto loss = linear_cross_entropy(a.x, a.weight, a.labels);
   // log(1 + sum over the others), in which nothing cancels.
   const auto logits = b.x.mm(b.weight.t());
-  const auto others = (logits - logits.diagonal().unsqueeze(1)).exp().masked_fill(
-      at::eye(40, at::kBool), 0);
+  const auto others =
+      (logits - logits.diagonal().unsqueeze(1)).exp().masked_fill(at::eye(40, at::kBool), 0);
   const auto expected = others.sum(1).log1p().mean();
   EXPECT_LT(expected.item<double>(), 1e-8);
   EXPECT_TRUE(close(loss, expected, 1e-4));
@@ -237,7 +239,8 @@ TEST(LinearCrossEntropyOp, InfiniteAndMissingNumbers) {
   EXPECT_TRUE(close(gradients(loss, in, false)[1], gradients(expected, kept, false)[1], 1e-4));
 
   in.x.detach()[2][1] = std::numeric_limits<float>::quiet_NaN();
-  const auto rows = linear_cross_entropy(in.x, in.weight, labels, {.reduction = LossReduction::none});
+  const auto rows =
+      linear_cross_entropy(in.x, in.weight, labels, {.reduction = LossReduction::none});
   EXPECT_TRUE(at::equal(rows.isnan().nonzero(), at::full({1, 1}, 2, at::kLong)));
   EXPECT_TRUE(gradients(rows, in, false)[1].isnan().all().item<bool>());
 }
@@ -254,7 +257,8 @@ TEST(LinearCrossEntropyOp, TakesStridedInputs) {
   const auto expected = definition(plain.x, plain.weight, plain.labels, {});
   const auto wanted = gradients(expected, plain, false);
   for (const auto& weight : {strided.weight, in.weight.t().contiguous().t()}) {
-    const auto x = strided.x.detach().requires_grad_(true), w = weight.detach().requires_grad_(true);
+    const auto x = strided.x.detach().requires_grad_(true),
+               w = weight.detach().requires_grad_(true);
     const auto loss = linear_cross_entropy(x, w, strided.labels);
     EXPECT_TRUE(close(loss, expected, 1e-13));
     const auto got = torch::autograd::grad({loss / 3}, {x, w});
@@ -268,8 +272,9 @@ TEST(LinearCrossEntropyOp, BatchesKeepTheirShape) {
   const auto x = in.x.view({3, 4, 5}), labels = in.labels.view({3, 4});
   const auto rows = linear_cross_entropy(x, in.weight, labels, {.reduction = LossReduction::none});
   EXPECT_EQ(rows.sizes(), labels.sizes());
-  EXPECT_TRUE(close(rows.flatten(), definition(in.x, in.weight, in.labels,
-                                               {.reduction = LossReduction::none}), 1e-13));
+  EXPECT_TRUE(close(rows.flatten(),
+                    definition(in.x, in.weight, in.labels, {.reduction = LossReduction::none}),
+                    1e-13));
 }
 
 TEST_P(LinearCrossEntropy, HalfPrecisionIsAsNearAsItsLogits) {
@@ -381,9 +386,8 @@ TEST_P(LinearCrossEntropy, LabelsOutOfRangeAreNamed) {
   for (const int64_t wrong : {5, -1, -99, -101}) {
     const auto labels = at::tensor({int64_t{4}, int64_t{-100}, wrong, wrong}).to(GetParam());
     EXPECT_THAT([&] { linear_cross_entropy(x, weight, labels); },
-                ThrowsMessage<c10::ValueError>(
-                    HasSubstr("labels must be in [0, 5) or -100, got " + std::to_string(wrong) +
-                              " in row 2")));
+                ThrowsMessage<c10::ValueError>(HasSubstr("labels must be in [0, 5) or -100, got " +
+                                                         std::to_string(wrong) + " in row 2")));
   }
 }
 
@@ -399,12 +403,14 @@ TEST(LinearCrossEntropyErrors, NameRuleAndValues) {
   EXPECT_THAT(refuse(x, at::ones({5, 4}), labels),
               says("x must be [..., D] and weight [V, D], got [4, 3] and [5, 4]"));
   EXPECT_THAT(refuse(x, at::ones({0, 3}), labels), says("at least one class is needed"));
-  EXPECT_THAT(refuse(x, weight, at::zeros({5}, at::kLong)),
-              says("labels must have the shape of x without its last dimension, got [5] for x [4, 3]"));
+  EXPECT_THAT(
+      refuse(x, weight, at::zeros({5}, at::kLong)),
+      says("labels must have the shape of x without its last dimension, got [5] for x [4, 3]"));
   EXPECT_THAT(refuse(x, weight, at::zeros({4})), says("labels must be int64, got Float"));
   EXPECT_THAT(refuse(x, weight.to(at::kDouble), labels),
               says("must have one dtype, got Float, Double"));
-  EXPECT_THAT(refuse(x, weight, labels, {.bias = at::ones({4})}), says("bias must be [5], got [4]"));
+  EXPECT_THAT(refuse(x, weight, labels, {.bias = at::ones({4})}),
+              says("bias must be [5], got [4]"));
   EXPECT_THAT(refuse(x, weight, labels, {.label_smoothing = 1.5}),
               says("label_smoothing must be in [0, 1], got 1.5"));
   EXPECT_THAT(refuse(x, weight, labels, {.z_loss = -1}), says("must not be negative, got -1"));

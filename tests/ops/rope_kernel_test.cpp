@@ -49,9 +49,16 @@ static RopeWork<T, Real> work_of(const Tensor& x, const Tensor& cos, const Tenso
 template <class T, class Real>
 static void expect_reference(at::ScalarType dtype, at::ScalarType real, double tolerance) {
   torch::manual_seed(0);
-  for (const auto& [heads, width, pairs] : std::vector<std::tuple<int64_t, int64_t, int64_t>>{
-           {3, 64, 32}, {2, 128, 64}, {2, 96, 16}, {5, 80, 40}, {3, 7, 2}, {2, 20, 5}, {1, 66, 33},
-           {2, 2, 1}, {2, 16, 0}}) {
+  for (const auto& [heads, width, pairs] :
+       std::vector<std::tuple<int64_t, int64_t, int64_t>>{{3, 64, 32},
+                                                          {2, 128, 64},
+                                                          {2, 96, 16},
+                                                          {5, 80, 40},
+                                                          {3, 7, 2},
+                                                          {2, 20, 5},
+                                                          {1, 66, 33},
+                                                          {2, 2, 1},
+                                                          {2, 16, 0}}) {
     const auto angles = 9 * at::rand({2, 5, pairs}, at::kDouble);
     const auto cos = angles.cos().to(real), sin = angles.sin().to(real);
     const auto whole = at::randn({2, 5, heads, width + 8}, at::kDouble).to(dtype);

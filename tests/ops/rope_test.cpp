@@ -34,8 +34,7 @@ static Tensor definition(const Tensor& x, const Tensor& angles, RopeLayout layou
   const auto a = split.select(4, 0), b = split.select(4, 1);
   const auto cos = angles.cos().unsqueeze(1), sin = angles.sin().unsqueeze(1);
   const auto out = at::stack({a * cos - b * sin, a * sin + b * cos}, 4);
-  const auto joined =
-      layout == RopeLayout::interleaved ? out.flatten(3) : out.mT().reshape(shape);
+  const auto joined = layout == RopeLayout::interleaved ? out.flatten(3) : out.mT().reshape(shape);
   return at::cat({joined, x.slice(3, 2 * pairs)}, 3);
 }
 
@@ -43,11 +42,13 @@ struct Case {
   int64_t batch, heads, tokens, width, pairs, tables;
 };
 static const std::vector<Case> kCases = {
-    {2, 3, 5, 8, 4, 1},   {2, 3, 5, 8, 4, 2},     {1, 1, 1, 2, 1, 1},   {2, 4, 9, 64, 32, 2},
-    {3, 2, 7, 96, 16, 3}, {1, 5, 6, 80, 40, 1},   {2, 2, 3, 7, 2, 1},   {2, 2, 4, 20, 5, 2},
+    {2, 3, 5, 8, 4, 1},   {2, 3, 5, 8, 4, 2},      {1, 1, 1, 2, 1, 1},  {2, 4, 9, 64, 32, 2},
+    {3, 2, 7, 96, 16, 3}, {1, 5, 6, 80, 40, 1},    {2, 2, 3, 7, 2, 1},  {2, 2, 4, 20, 5, 2},
     {1, 2, 3, 66, 33, 1}, {2, 2, 300, 128, 64, 1}, {1, 2, 3, 16, 0, 1}, {1, 0, 3, 16, 8, 1}};
 
-static Tensor angles_of(const Case& c) { return 20 * at::rand({c.tables, c.tokens, c.pairs}, at::kDouble); }
+static Tensor angles_of(const Case& c) {
+  return 20 * at::rand({c.tables, c.tokens, c.pairs}, at::kDouble);
+}
 
 // The same [B, H, T, D] in several layouts of memory.
 static std::vector<Tensor> layouts_of(const Tensor& x) {
@@ -59,8 +60,7 @@ static std::vector<Tensor> layouts_of(const Tensor& x) {
 }
 
 class Rope : public testing::TestWithParam<at::Device> {};
-INSTANTIATE_TEST_SUITE_P(, Rope, testing::ValuesIn(weft::test::devices()),
-                         weft::test::device_name);
+INSTANTIATE_TEST_SUITE_P(, Rope, testing::ValuesIn(weft::test::devices()), weft::test::device_name);
 
 TEST_P(Rope, IsTheDefinitionWithGradientsForEveryLayout) {
   torch::manual_seed(0);
@@ -78,8 +78,7 @@ TEST_P(Rope, IsTheDefinitionWithGradientsForEveryLayout) {
         const auto real = at::toOpMathType(dtype);
         const auto leaf = rounded.to(at::kDouble).requires_grad_(true);
         const auto expected = definition(leaf, angles, layout);
-        const auto wanted =
-            torch::autograd::grad({expected}, {leaf}, {above.to(at::kDouble)})[0];
+        const auto wanted = torch::autograd::grad({expected}, {leaf}, {above.to(at::kDouble)})[0];
         for (const auto& x : layouts_of(rounded)) {
           const auto mine = x.detach().requires_grad_(true);
           const auto out = rope(mine, angles.cos().to(real), angles.sin().to(real), layout);
@@ -104,7 +103,8 @@ TEST(RopeOp, HalfPrecisionIsRoundedOnce) {
   const auto angles = 20 * at::rand({1, 50, 32});
   const auto exact = definition(x.to(at::kDouble), angles.to(at::kDouble), RopeLayout::half);
   const auto error = (rope(x, angles.cos(), angles.sin()).to(at::kDouble) - exact).abs();
-  EXPECT_TRUE((error <= exact.abs() / 256 + 2e-6).all().item<bool>());  // half of the last of 8 bits
+  EXPECT_TRUE(
+      (error <= exact.abs() / 256 + 2e-6).all().item<bool>());  // half of the last of 8 bits
 }
 
 TEST(RopeOp, GradientsOfGradientsAreFiniteDifferences) {
@@ -127,11 +127,13 @@ TEST(RopeOp, IsARotation) {
   const auto later = rope_tables(at::arange(6).unsqueeze(0) + 11, inv_freq);
   const auto q = at::randn({1, 1, 6, 8}, at::kDouble), k = at::randn({1, 1, 6, 8}, at::kDouble);
   for (const auto layout : {RopeLayout::half, RopeLayout::interleaved}) {
-    const auto a = rope(q, tables.cos, tables.sin, layout), b = rope(k, tables.cos, tables.sin, layout);
+    const auto a = rope(q, tables.cos, tables.sin, layout),
+               b = rope(k, tables.cos, tables.sin, layout);
     EXPECT_TRUE(close(rope(a, tables.cos, -tables.sin, layout), q, 1e-6));
     EXPECT_TRUE(close(a.norm(2, {3}), q.norm(2, {3}), 1e-6));
-    EXPECT_TRUE(close(rope(q, later.cos, later.sin, layout).matmul(rope(k, later.cos, later.sin, layout).mT()),
-                      a.matmul(b.mT()), 1e-5));
+    EXPECT_TRUE(close(
+        rope(q, later.cos, later.sin, layout).matmul(rope(k, later.cos, later.sin, layout).mT()),
+        a.matmul(b.mT()), 1e-5));
   }
 }
 
@@ -175,8 +177,8 @@ TEST(RopeTables, AreTheAnglesOfEachAxis) {
   EXPECT_EQ(plain.cos.sizes(), (at::IntArrayRef{1, 5, 8}));
   for (int64_t t = 0; t < 5; ++t)
     for (int64_t i = 0; i < 8; ++i)
-      EXPECT_NEAR(plain.sin[0][t][i].item<double>(),
-                  std::sin(2 * t * std::pow(10000.0, -i / 8.0)), 1e-6);
+      EXPECT_NEAR(plain.sin[0][t][i].item<double>(), std::sin(2 * t * std::pow(10000.0, -i / 8.0)),
+                  1e-6);
 
   const auto of_axes = [&](const std::vector<int64_t>& axes, const weft::ops::RopeTables& got) {
     for (int64_t i = 0; i < 8; ++i) {
@@ -211,8 +213,11 @@ TEST(RopeErrors, NameRuleAndValues) {
               says("tables of 5 pairs rotate 10 elements, but a head has 8"));
   EXPECT_THAT(refuse(x.to(at::kLong), table, table), says("must be floating, got Long"));
   const auto positions = at::zeros({3, 1, 5}), inv_freq = at::ones({4});
-  EXPECT_THAT([&] { rope_tables(positions, inv_freq, {.sections = {2, 3, 3}}); },
-              says("sections add up to 8, but inv_freq has 4 frequencies"));
+  EXPECT_THAT(
+      [&] {
+        rope_tables(positions, inv_freq, {.sections = {2, 3, 3}});
+      },
+      says("sections add up to 8, but inv_freq has 4 frequencies"));
   EXPECT_THAT([&] { rope_tables(positions, inv_freq); },
               says("positions of 1 axes are needed, got [3, 1, 5]"));
 }

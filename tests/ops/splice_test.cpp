@@ -92,13 +92,12 @@ TEST_P(Splice, TakesStridedInputsImagesAndOneSample) {
   EXPECT_FALSE(embeddings.is_contiguous() || visual.is_contiguous());
   EXPECT_TRUE(at::equal(splice(embeddings, visual, mask), definition(embeddings, visual, mask)));
   const auto every_other = at::stack({mask, mask}, 1).select(1, 0);
-  EXPECT_TRUE(at::equal(splice(embeddings, visual, every_other),
-                        definition(embeddings, visual, mask)));
+  EXPECT_TRUE(
+      at::equal(splice(embeddings, visual, every_other), definition(embeddings, visual, mask)));
   // A view into a mask, whose bytes are not aligned.
-  EXPECT_TRUE(at::equal(splice(embeddings.slice(0, 3), visual.reshape({12, 16}).slice(0, 2),
-                               mask.slice(0, 3)),
-                        definition(embeddings.slice(0, 3), visual.reshape({12, 16}).slice(0, 2),
-                                   mask.slice(0, 3))));
+  EXPECT_TRUE(at::equal(
+      splice(embeddings.slice(0, 3), visual.reshape({12, 16}).slice(0, 2), mask.slice(0, 3)),
+      definition(embeddings.slice(0, 3), visual.reshape({12, 16}).slice(0, 2), mask.slice(0, 3))));
 }
 
 TEST(SpliceOp, OnlyTheGradientsThatAreWanted) {
@@ -149,8 +148,8 @@ TEST(SpliceOp, TheFallbackOfOtherBackendsIsTheDefinition) {
                             .typed<Tensor(const Tensor&, const Tensor&, const Tensor&)>()
                             .redispatch(other, embeddings, in.visual, mask),
                         definition(embeddings, in.visual, mask)));
-  using Backward = std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, c10::SymInt,
-                                              std::array<bool, 2>);
+  using Backward =
+      std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, c10::SymInt, std::array<bool, 2>);
   const auto [a, b] = dispatcher.findSchemaOrThrow("weft::_splice_backward", "")
                           .typed<Backward>()
                           .redispatch(other, embeddings, mask, in.visual.size(0), {true, true});

@@ -245,6 +245,28 @@ class Programs(unittest.TestCase):
         seen = last(run("inspect", "image", picture, "--json"))
         self.assertEqual((seen["width"], seen["height"], len(seen["rgb_sha256"])), (32, 32, 64))
 
+    def test_generate_answers_with_a_real_model(self):
+        model = MODELS / "smollm2-135m"
+        if not (model / "model.safetensors").is_file():
+            self.skipTest(f"{model} is absent")
+        ask = ["generate", "--model", model, "--prompt", "What is the capital of France?", "--max-new-tokens", 24]
+        streamed = run(*ask)
+        result = last(streamed)
+        self.assertIn("Paris", result["text"])
+        self.assertTrue(streamed.stdout.startswith(result["text"]))
+        self.assertEqual(last(run(*ask, "--json"))["ids"], result["ids"])
+        stopped = last(run(*ask, "--stop", "Paris", "--json"))
+        self.assertEqual((stopped["text"], stopped["finished"]), (result["text"].split("Paris")[0], True))
+        self.assertLess(last(run(*ask, "--raw", "--json"))["prompt_tokens"], result["prompt_tokens"])
+        bf16 = last(run(*ask, "--precision", "bf16", "--json"))
+        self.assertIn("Paris", bf16["text"])
+        drawn = [last(run(*ask, "--temperature", 1.5, "--seed", seed, "--json"))["ids"] for seed in (1, 1, 2)]
+        self.assertEqual(drawn[0], drawn[1])
+        self.assertNotEqual(drawn[0], drawn[2])
+        self.assertIn("top_p must be in (0, 1], got 2", run(*ask, "--top-p", 2, status=2).stderr)
+        self.assertIn("config.json", run("generate", "--model", self.data, "--prompt", "x", "--tokenizer", model, "--raw", status=3).stderr)
+        self.assertIn("model_type", run("generate", "--model", self.folder / "model/text", "--prompt", "x", "--raw", status=3).stderr)
+
     def test_inspect_shows_texts_models_and_shards(self):
         texts = ["a red circle", "ein <b>„Kreis“</b>\n"]
         done = run("inspect", "text", "--tokenizer", self.folder, "--stdin", "--json", stdin="".join(json.dumps(t) + "\n" for t in texts))
@@ -273,7 +295,7 @@ class Programs(unittest.TestCase):
         before = (self.folder / "config.json").read_bytes()
         self.assertIn("--resume", message("clip_train", "--train", self.train, *TINY, "--out", self.folder, status=2))
         self.assertEqual((self.folder / "config.json").read_bytes(), before)
-        for program in ("clip_train", "clip_eval", "embed", "image_train", "inspect", "scenes"):
+        for program in ("clip_train", "clip_eval", "embed", "generate", "image_train", "inspect", "scenes"):
             self.assertIn("--", run(program, "--help").stdout)
 
     def test_a_dry_run_says_what_would_be_done_and_writes_nothing(self):

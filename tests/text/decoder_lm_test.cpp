@@ -39,7 +39,8 @@ TEST(DecoderLm, TokensSeeEarlierOnesOnly) {
   const auto ids = random_ids(2, 9);
   const auto whole = model->forward({.ids = ids}).logits;
   EXPECT_EQ(whole.sizes(), (std::vector<int64_t>{2, 9, 31}));
-  EXPECT_TRUE(close(model->forward({.ids = ids.slice(1, 0, 5)}).logits, whole.slice(1, 0, 5), 1e-5));
+  EXPECT_TRUE(
+      close(model->forward({.ids = ids.slice(1, 0, 5)}).logits, whole.slice(1, 0, 5), 1e-5));
 }
 
 TEST(DecoderLm, IdsAndTheirEmbeddingsAreTheSame) {
@@ -50,7 +51,8 @@ TEST(DecoderLm, IdsAndTheirEmbeddingsAreTheSame) {
   const auto ids = random_ids(2, 6);
   const auto output = model->forward({.ids = ids});
   EXPECT_EQ(output.hidden.size(2), 10);
-  EXPECT_TRUE(torch::equal(model->forward({.embeddings = model->embed(ids)}).logits, output.logits));
+  EXPECT_TRUE(
+      torch::equal(model->forward({.embeddings = model->embed(ids)}).logits, output.logits));
   EXPECT_TRUE(close(output.hidden.matmul(model->head().weight.t()), output.logits, 1e-6));
 }
 
@@ -84,10 +86,12 @@ TEST(DecoderLm, PackedTextsAreThoseOfRowsAlone) {
     options.window_layers = {0};
     auto model = model_of(options);
     const auto a = random_ids(1, 6), b = random_ids(1, 1), c = random_ids(1, 9);
-    const auto segments = torch::cat({torch::full({1, 6}, 3, torch::kLong), torch::zeros({1, 1}, torch::kLong),
-                                      torch::full({1, 9}, 7, torch::kLong)},
-                                     1);
-    const auto packed = model->forward({.ids = torch::cat({a, b, c}, 1), .segments = segments}).logits;
+    const auto segments =
+        torch::cat({torch::full({1, 6}, 3, torch::kLong), torch::zeros({1, 1}, torch::kLong),
+                    torch::full({1, 9}, 7, torch::kLong)},
+                   1);
+    const auto packed =
+        model->forward({.ids = torch::cat({a, b, c}, 1), .segments = segments}).logits;
     EXPECT_TRUE(close(packed.slice(1, 0, 6), model->forward({.ids = a}).logits, 1e-5));
     EXPECT_TRUE(close(packed.slice(1, 6, 7), model->forward({.ids = b}).logits, 1e-5));
     EXPECT_TRUE(close(packed.slice(1, 7), model->forward({.ids = c}).logits, 1e-5));
@@ -223,13 +227,20 @@ TEST(DecoderLm, Bf16AutocastIsNearFp32) {
 TEST(DecoderLmErrors, NameTheMember) {
   auto model = model_of(small());
   const auto ids = random_ids(2, 5);
-  EXPECT_THAT([&] { model->forward({}); }, ThrowsMessage<c10::ValueError>(HasSubstr("a token at least")));
+  EXPECT_THAT([&] { model->forward({}); },
+              ThrowsMessage<c10::ValueError>(HasSubstr("a token at least")));
   EXPECT_THAT([&] { model->forward({.ids = ids, .embeddings = model->embed(ids)}); },
               ThrowsMessage<c10::ValueError>(HasSubstr("not both")));
-  EXPECT_THAT([&] { model->forward({.ids = ids, .mask = torch::ones({2, 4}, torch::kBool)}); },
-              ThrowsMessage<c10::ValueError>(HasSubstr("mask must be [2, 5] bool, got [2, 4]")));
-  EXPECT_THAT([&] { model->forward({.ids = ids, .segments = torch::zeros({1, 5}, torch::kLong)}); },
-              ThrowsMessage<c10::ValueError>(HasSubstr("segments must be [2, 5] int64")));
+  EXPECT_THAT(
+      [&] {
+        model->forward({.ids = ids, .mask = torch::ones({2, 4}, torch::kBool)});
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("mask must be [2, 5] bool, got [2, 4]")));
+  EXPECT_THAT(
+      [&] {
+        model->forward({.ids = ids, .segments = torch::zeros({1, 5}, torch::kLong)});
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("segments must be [2, 5] int64")));
   auto learned = small();
   learned.rotary.dim = 0;
   learned.learned_positions = true;

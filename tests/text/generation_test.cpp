@@ -52,10 +52,9 @@ TEST(Generation, GreedyBeamsAndProcessorsAreTransformers) {
     // The same from embeddings, where no prompt's ids are there to be penalised.
     const torch::NoGradGuard no_grad;
     if (options.repetition_penalty == 1) {
-      EXPECT_EQ(generate(*loaded.model, {.embeddings = loaded.model->embed(prompt)}, options)
-                    .front()
-                    .ids,
-                given.at("ids").as_ints());
+      EXPECT_EQ(
+          generate(*loaded.model, {.embeddings = loaded.model->embed(prompt)}, options).front().ids,
+          given.at("ids").as_ints());
     }
   }
   const auto settings = weft::Json::read(folder / "options.json");
@@ -81,7 +80,9 @@ struct Counter : weft::LanguageModel {
   }
   torch::Tensor embed(const torch::Tensor& ids) override { return ids; }
   weft::LmHead head() const override { return {}; }
-  weft::LmInfo info() const override { return {.family = "counter", .num_layers = 1, .vocab_size = 10}; }
+  weft::LmInfo info() const override {
+    return {.family = "counter", .num_layers = 1, .vocab_size = 10};
+  }
   void add_hook(std::shared_ptr<weft::LayerHook>) override {}
   int calls = 0;
   double strength = 30;
@@ -120,8 +121,8 @@ TEST(Generation, DrawsFollowTheChancesAndTheSeed) {
   const auto prompts = torch::zeros({4000, 1}, torch::kLong);
   const auto draw = [&](uint64_t seed) {
     std::map<int64_t, double> counts;
-    for (const auto& one : generate(model, {.ids = prompts},
-                                    {.max_new_tokens = 1, .temperature = 2.0, .seed = seed}))
+    for (const auto& one :
+         generate(model, {.ids = prompts}, {.max_new_tokens = 1, .temperature = 2.0, .seed = seed}))
       counts[one.ids[0]] += 1.0 / 4000;
     return counts;
   };
@@ -137,7 +138,8 @@ TEST(GenerationErrors, NameTheOption) {
   const auto with = [&](const GenerateOptions& options) {
     return [&model, options] { generate(model, {.ids = row({0})}, options); };
   };
-  EXPECT_THAT(with({.top_p = 0}), ThrowsMessage<c10::ValueError>(HasSubstr("top_p must be in (0, 1], got 0")));
+  EXPECT_THAT(with({.top_p = 0}),
+              ThrowsMessage<c10::ValueError>(HasSubstr("top_p must be in (0, 1], got 0")));
   EXPECT_THAT(with({.temperature = 1, .num_beams = 2}),
               ThrowsMessage<c10::ValueError>(HasSubstr("beam search goes with temperature 0")));
   EXPECT_THAT(with({.stop = {"x"}}), ThrowsMessage<c10::ValueError>(HasSubstr("need a tokenizer")));

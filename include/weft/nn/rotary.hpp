@@ -63,7 +63,8 @@ struct Rotation {
   bool defined() const { return cos.defined(); }
 };
 
-/// The angles of rotary positions (Su et al., 2021): pair i of a head's dimensions turns by position
+/// The angles of rotary positions (Su et al., 2021): pair i of a head's dimensions turns by
+/// position
 /// * theta^(-2i / R), scaled as the options say.
 class WEFT_API Rotary {
  public:

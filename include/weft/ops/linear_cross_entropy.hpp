@@ -16,9 +16,10 @@ enum class LossReduction { mean, sum, none };
 
 struct LinearCrossEntropyOptions {
   std::optional<at::Tensor> bias = {};  ///< [V], added to the logits
-  double label_smoothing = 0;  ///< e in [0, 1]: targets (1 - e) onehot + e / V (Szegedy et al., 2016)
-  double z_loss = 0;           ///< weight of log(Z)^2 (Chowdhery et al., 2022, PaLM, section 5)
-  double softcap = 0;          ///< logits c tanh(logits / c) where positive (Gemma 2, section 2)
+  double label_smoothing =
+      0;               ///< e in [0, 1]: targets (1 - e) onehot + e / V (Szegedy et al., 2016)
+  double z_loss = 0;   ///< weight of log(Z)^2 (Chowdhery et al., 2022, PaLM, section 5)
+  double softcap = 0;  ///< logits c tanh(logits / c) where positive (Gemma 2, section 2)
   LossReduction reduction = LossReduction::mean;  ///< mean: over the labelled rows
 };
 

@@ -35,8 +35,8 @@ struct RopeTableOptions {
   /// Frequencies for each of the position's axes; their sum is R / 2. Empty: one axis.
   std::vector<int64_t> sections = {};
   /// false: the first sections[0] frequencies turn by axis 0, the next by axis 1 ... (Qwen2-VL,
-  /// M-RoPE; Wang et al., 2024, section 2.1). true: axes alternate, frequency 3k + a turning by axis
-  /// a for k < sections[a], and the rest by axis 0 (Qwen3-VL).
+  /// M-RoPE; Wang et al., 2024, section 2.1). true: axes alternate, frequency 3k + a turning by
+  /// axis a for k < sections[a], and the rest by axis 0 (Qwen3-VL).
   bool alternate = false;
   double scale = 1;  ///< multiplies cos and sin: the attention factor of YaRN and LongRoPE
   std::optional<at::ScalarType> dtype = {};  ///< of the tables; default fp32

@@ -81,9 +81,9 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
     if (!ctx->saved_data["by_row"].toBool()) {
       if (type == s[3].scalar_type() && can_be_given_away(grads[0]))
         return of_arguments({s[3], s[4], s[5]}, wanted);
-      return of_arguments(dispatch::linear_cross_entropy_backward(grads[0], s[0], s[1], bias, s[3],
-                                                                  s[4], s[5]),
-                          wanted);
+      return of_arguments(
+          dispatch::linear_cross_entropy_backward(grads[0], s[0], s[1], bias, s[3], s[4], s[5]),
+          wanted);
     }
     const auto [losses, x, weight, bias_grad] = dispatch::linear_cross_entropy_rows(
         s[0], s[1], s[3], bias, grads[0], ctx->saved_data["label_smoothing"].toDouble(),
@@ -98,12 +98,11 @@ Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor&
                             const std::optional<Tensor>& bias, double label_smoothing,
                             double z_loss, double softcap, int64_t reduction) {
   const auto wants = [](const Tensor& t) { return t.defined() && t.requires_grad(); };
-  const auto bits = (wants(x) ? 1 : 0) | (wants(weight) ? 2 : 0) |
-                    (bias && wants(*bias) ? 4 : 0);
+  const auto bits = (wants(x) ? 1 : 0) | (wants(weight) ? 2 : 0) | (bias && wants(*bias) ? 4 : 0);
   if (bits == 0 || !at::GradMode::is_enabled()) {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    return dispatch::linear_cross_entropy(x, weight, labels, bias, label_smoothing, z_loss,
-                                          softcap, reduction);
+    return dispatch::linear_cross_entropy(x, weight, labels, bias, label_smoothing, z_loss, softcap,
+                                          reduction);
   }
   return LinearCrossEntropy::apply(x, weight, labels, bias, label_smoothing, z_loss, softcap,
                                    reduction, int64_t{bits});

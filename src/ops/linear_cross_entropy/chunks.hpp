@@ -26,8 +26,8 @@ struct ChunkSums {
     if (wanted[1] && rows.size(0) == 0) weight.zero_();
   }
 
-  /// Adds g^T x of a chunk: product(a, b) of `classes` rows at a time where g is rounded to less than
-  /// the sum.
+  /// Adds g^T x of a chunk: product(a, b) of `classes` rows at a time where g is rounded to less
+  /// than the sum.
   template <class Product>
   void add_to_weight(const Tensor& g, const Tensor& rows, bool is_first, int64_t classes,
                      const Product& product) {

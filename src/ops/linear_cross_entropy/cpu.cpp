@@ -133,8 +133,7 @@ RowLosses linear_cross_entropy_rows(const Tensor& x, const Tensor& weight, const
     if (wanted[2]) sums.bias.add_(logits.sum(0, false, real));
   }
   const auto x_grad = sums.x.dim() == 2 ? spread_rows(sums.x, index, x.size(0)) : sums.x;
-  return {spread_rows(losses, index, x.size(0)), x_grad, sums.weight.to(type),
-          sums.bias.to(type)};
+  return {spread_rows(losses, index, x.size(0)), x_grad, sums.weight.to(type), sums.bias.to(type)};
 }
 
 }  // namespace weft::ops::cpu

@@ -69,8 +69,8 @@ RowLosses linear_cross_entropy_rows(const Tensor& x, const Tensor& weight, const
   const auto inputs = as_operand(pick(x)), labels = pick(labels_in).contiguous();
   const auto matrix = as_operand(weight);
   const auto shift = bias && bias->defined() ? bias->contiguous() : Tensor();
-  // The gradients of an fp16 call are products of fp16 numbers: those of a mean over many rows would
-  // vanish, so the largest factor is applied to the fp32 sums.
+  // The gradients of an fp16 call are products of fp16 numbers: those of a mean over many rows
+  // would vanish, so the largest factor is applied to the fp32 sums.
   auto grads = row_grad ? pick(*row_grad).to(real).contiguous() : Tensor();
   Tensor factor;
   if (type == at::kHalf && grads.defined() && rows > 0) {
@@ -91,17 +91,16 @@ RowLosses linear_cross_entropy_rows(const Tensor& x, const Tensor& weight, const
     const auto block = inputs.narrow(0, begin, count);
     auto logits = buffer.narrow(0, 0, count).narrow(1, 0, classes);
     at::mm_out(logits, block, matrix.t());
-    AT_DISPATCH_FLOATING_TYPES_AND2(
-        at::kHalf, at::kBFloat16, type, "linear_cross_entropy", [&] {
-          using Real = at::opmath_type<scalar_t>;
-          LossWork<scalar_t, Real> work;
-          work.smoothing = static_cast<Real>(label_smoothing);
-          work.z_loss = static_cast<Real>(z_loss);
-          work.softcap = static_cast<Real>(softcap);
-          launch(work, logits, shift, labels.narrow(0, begin, count),
-                 grads.defined() ? grads.narrow(0, begin, count) : grads,
-                 losses.narrow(0, begin, count));
-        });
+    AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, type, "linear_cross_entropy", [&] {
+      using Real = at::opmath_type<scalar_t>;
+      LossWork<scalar_t, Real> work;
+      work.smoothing = static_cast<Real>(label_smoothing);
+      work.z_loss = static_cast<Real>(z_loss);
+      work.softcap = static_cast<Real>(softcap);
+      launch(work, logits, shift, labels.narrow(0, begin, count),
+             grads.defined() ? grads.narrow(0, begin, count) : grads,
+             losses.narrow(0, begin, count));
+    });
     if (!row_grad) continue;
     if (wanted[0]) {
       auto out = sums.x.narrow(0, begin, count);

@@ -59,8 +59,8 @@ struct RowSoftmax {
   Real lse = 0, own = 0, missed = 0, loss = 0;
 };
 
-/// The label's own term stays out of the sum of exponentials: with t = log(sum of the others) - own,
-/// loss = log(1 + exp(t)) and 1 - p = 1 / (1 + exp(-t)) keep their digits where p nears 1.
+/// The label's own term stays out of the sum of exponentials: with t = log(sum of the others) -
+/// own, loss = log(1 + exp(t)) and 1 - p = 1 / (1 + exp(-t)) keep their digits where p nears 1.
 template <class T, class Real>
 WEFT_HOST_DEVICE RowSoftmax<Real> finish_row(const LossWork<T, Real>& work,
                                              const RowPart<Real>& part, Real own) {
@@ -133,14 +133,13 @@ WEFT_HOST_DEVICE void write_part(const LossWork<T, Real>& work, int64_t row,
   const auto label = work.labels[row];
   const auto grad = work.row_grad[row];
   auto* logits = work.logits + row * work.stride;
-  for_classes<kVector>(
-      logits, work.classes, thread, threads, [&](int64_t c, auto pack) {
-        constexpr auto kCount = sizeof(pack.value) / sizeof(T);
-        for (uint32_t i = 0; i < kCount; ++i)
-          pack.value[i] = static_cast<T>(logit_gradient(
-              work, softmax, logit_of(work, pack.value[i], c + i), c + i == label, grad));
-        store_pack(pack, logits + c);
-      });
+  for_classes<kVector>(logits, work.classes, thread, threads, [&](int64_t c, auto pack) {
+    constexpr auto kCount = sizeof(pack.value) / sizeof(T);
+    for (uint32_t i = 0; i < kCount; ++i)
+      pack.value[i] = static_cast<T>(logit_gradient(
+          work, softmax, logit_of(work, pack.value[i], c + i), c + i == label, grad));
+    store_pack(pack, logits + c);
+  });
 }
 
 /// Launches the kernel on the current device; errors are left to cudaGetLastError. Rows are aligned

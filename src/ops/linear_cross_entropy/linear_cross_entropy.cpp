@@ -35,10 +35,10 @@ void check(const Tensor& x, const Tensor& weight, const Tensor& labels,
   TORCH_CHECK_VALUE(!biased || (bias->dim() == 1 && bias->sym_size(0) == weight.sym_size(0)),
                     "linear_cross_entropy: bias must be [", weight.sym_size(0), "], got ",
                     bias->sym_sizes());
-  TORCH_CHECK_VALUE(x.is_floating_point() && weight.is_floating_point() &&
-                        (!biased || bias->is_floating_point()),
-                    "linear_cross_entropy: x, weight and bias must be floating, got ",
-                    x.scalar_type(), " and ", weight.scalar_type());
+  TORCH_CHECK_VALUE(
+      x.is_floating_point() && weight.is_floating_point() && (!biased || bias->is_floating_point()),
+      "linear_cross_entropy: x, weight and bias must be floating, got ", x.scalar_type(), " and ",
+      weight.scalar_type());
   TORCH_CHECK_VALUE((x.scalar_type() == weight.scalar_type() &&
                      (!biased || bias->scalar_type() == weight.scalar_type())) ||
                         autocast_is_on(x.device().type()),
@@ -63,8 +63,8 @@ Tensor linear_cross_entropy_by_name(const Tensor& x, const Tensor& weight, const
                                     double z_loss, double softcap, std::string_view reduction) {
   int64_t index = 0;
   while (index < 3 && kReductions[index] != reduction) ++index;
-  TORCH_CHECK_VALUE(index < 3,
-                    "linear_cross_entropy: reduction must be mean, sum or none, got ", reduction);
+  TORCH_CHECK_VALUE(index < 3, "linear_cross_entropy: reduction must be mean, sum or none, got ",
+                    reduction);
   return linear_cross_entropy(x, weight, labels,
                               {.bias = bias,
                                .label_smoothing = label_smoothing,

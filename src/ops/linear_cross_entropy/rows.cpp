@@ -77,15 +77,13 @@ WEFT_INLINE void row(const LossRows<Real>& work, T* logits, int64_t r) {
       base + std::log(sum<Real>(z, n, [base](Real v) { return exponential(v - base); }));
   const Real t = others - own, tail = std::log1p(std::exp(-std::abs(t)));
   const Real lse = t > 0 ? others + tail : own + tail;
-  work.losses[r] =
-      (t > 0 ? t + tail : tail) + smoothing * (own - mean) + work.z_loss * lse * lse;
+  work.losses[r] = (t > 0 ? t + tail : tail) + smoothing * (own - mean) + work.z_loss * lse * lse;
   if (!work.row_grad) return;
 
   const Real grad = work.row_grad[r];
   const Real scale = grad * (1 + 2 * work.z_loss * lse);
   const Real uniform = grad * smoothing / static_cast<Real>(n);
-  for (int64_t i = 0; i < n; ++i)
-    narrow(scale * exponential(widen(z[i]) - lse) - uniform, z + i);
+  for (int64_t i = 0; i < n; ++i) narrow(scale * exponential(widen(z[i]) - lse) - uniform, z + i);
   const Real missed = std::exp((t > 0 ? 0 : t) - tail);
   narrow(grad * (smoothing - missed + 2 * work.z_loss * lse * std::exp(own - lse)) - uniform,
          z + label);

@@ -8,8 +8,8 @@ namespace weft::ops::kernels {
 /// Rows of logits [rows, classes], contiguous, of which each has a label.
 template <class Real>
 struct LossRows {
-  const int64_t* labels = nullptr;   // in [0, classes)
-  const Real* row_grad = nullptr;    // d(total) / d(loss of a row); null where only losses are wanted
+  const int64_t* labels = nullptr;  // in [0, classes)
+  const Real* row_grad = nullptr;  // d(total) / d(loss of a row); null where only losses are wanted
   Real* losses = nullptr;
   int64_t classes = 0;
   Real smoothing = 0, z_loss = 0;

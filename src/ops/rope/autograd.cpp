@@ -11,8 +11,8 @@ using torch::autograd::variable_list;
 struct Rope : torch::autograd::Function<Rope> {
   static constexpr bool is_traceable = true;
 
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& cos,
-                        const Tensor& sin, bool interleaved, bool inverse) {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& cos, const Tensor& sin,
+                        bool interleaved, bool inverse) {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     ctx->save_for_backward({cos, sin});
     ctx->saved_data["interleaved"] = interleaved;

@@ -9,7 +9,7 @@ using at::Tensor;
 
 /// x [B, H, T, D]; cos, sin [B or 1, T, R / 2]; inverse: by the negative angles. Returns what
 /// like_rotated(x) makes.
-#define WEFT_ROPE_SIGNATURE                                                                    \
+#define WEFT_ROPE_SIGNATURE \
   Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, bool interleaved, bool inverse)
 
 namespace dispatch {  // through torch's dispatcher

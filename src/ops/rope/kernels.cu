@@ -28,8 +28,8 @@ void launch_rope(const RopeWork<T, Real>& work, CUstream_st* stream) {
   const auto cut = make_rope_cut(work);
   const auto items = static_cast<uint32_t>(work.heads) * cut.per_head.divisor();
   const auto threads = std::min(kRopeThreads, (items + 31) / 32 * 32);
-  const auto blocks = static_cast<uint32_t>(
-      std::min<int64_t>(work.batch * work.tokens, (int64_t{1} << 31) - 1));
+  const auto blocks =
+      static_cast<uint32_t>(std::min<int64_t>(work.batch * work.tokens, (int64_t{1} << 31) - 1));
   with_rope_cut(work, cut, [&](auto vector, auto interleaved) {
     constexpr uint32_t kVector = decltype(vector)::value;
     constexpr bool kInterleaved = decltype(interleaved)::value;

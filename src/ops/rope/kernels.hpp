@@ -39,8 +39,8 @@ struct RopeCut {
 template <class T, class Real>
 RopeCut make_rope_cut(const RopeWork<T, Real>& work) {
   constexpr int64_t kWidest = 16 / sizeof(T);
-  bool wide = work.width % kWidest == 0 &&
-              (work.interleaved ? 2 * work.pairs : work.pairs) % kWidest == 0;
+  bool wide =
+      work.width % kWidest == 0 && (work.interleaved ? 2 * work.pairs : work.pairs) % kWidest == 0;
   for (int i = 0; i < 3; ++i)
     wide = wide && work.x_strides[i] % kWidest == 0 && work.out_strides[i] % kWidest == 0;
   const void* const addresses[] = {work.x, work.out, work.cos, work.sin};
@@ -62,10 +62,9 @@ WEFT_HOST_DEVICE void rotate_piece(const RopeWork<T, Real>& work, const RopeCut&
   constexpr uint32_t kPairs = kInterleaved && kVector > 1 ? kVector / 2 : kVector;
   const auto head = cut.per_head.quotient(item);
   const auto piece = item - head * cut.per_head.divisor();
-  const auto* x = work.x + b * work.x_strides[0] + head * work.x_strides[1] +
-                  t * work.x_strides[2];
-  auto* out = work.out + b * work.out_strides[0] + head * work.out_strides[1] +
-              t * work.out_strides[2];
+  const auto* x = work.x + b * work.x_strides[0] + head * work.x_strides[1] + t * work.x_strides[2];
+  auto* out =
+      work.out + b * work.out_strides[0] + head * work.out_strides[1] + t * work.out_strides[2];
   if (piece >= cut.rotated) {
     const auto i = 2 * work.pairs + static_cast<int64_t>(piece - cut.rotated) * kVector;
     store_pack(load_pack<kVector>(x + i), out + i);

@@ -17,13 +17,10 @@ Tensor rope_by_flag(const Tensor& x, const Tensor& cos, const Tensor& sin, bool 
 
 std::tuple<Tensor, Tensor> rope_tables_by_flags(const Tensor& positions, const Tensor& inv_freq,
                                                 at::IntArrayRef sections, bool alternate,
-                                                double scale,
-                                                std::optional<at::ScalarType> dtype) {
-  const auto tables = rope_tables(positions, inv_freq,
-                                  {.sections = sections.vec(),
-                                   .alternate = alternate,
-                                   .scale = scale,
-                                   .dtype = dtype});
+                                                double scale, std::optional<at::ScalarType> dtype) {
+  const auto tables = rope_tables(
+      positions, inv_freq,
+      {.sections = sections.vec(), .alternate = alternate, .scale = scale, .dtype = dtype});
   return {tables.cos, tables.sin};
 }
 
@@ -31,15 +28,14 @@ std::tuple<Tensor, Tensor> rope_tables_by_flags(const Tensor& positions, const T
 
 Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, RopeLayout layout) {
   TORCH_CHECK_VALUE(x.dim() == 4, "rope: x must be [B, H, T, D], got ", x.sym_sizes());
-  TORCH_CHECK_VALUE(
-      cos.dim() == 3 && cos.sym_sizes() == sin.sym_sizes() &&
-          (cos.sym_size(0) == 1 || cos.sym_size(0) == x.sym_size(0)) &&
-          cos.sym_size(1) == x.sym_size(2),
-      "rope: cos and sin must be [1, T, R / 2] or [B, T, R / 2], got ", cos.sym_sizes(), " and ",
-      sin.sym_sizes(), " for x ", x.sym_sizes());
-  TORCH_CHECK_VALUE(2 * cos.sym_size(2) <= x.sym_size(3),
-                    "rope: tables of ", cos.sym_size(2), " pairs rotate ", 2 * cos.sym_size(2),
-                    " elements, but a head has ", x.sym_size(3));
+  TORCH_CHECK_VALUE(cos.dim() == 3 && cos.sym_sizes() == sin.sym_sizes() &&
+                        (cos.sym_size(0) == 1 || cos.sym_size(0) == x.sym_size(0)) &&
+                        cos.sym_size(1) == x.sym_size(2),
+                    "rope: cos and sin must be [1, T, R / 2] or [B, T, R / 2], got ",
+                    cos.sym_sizes(), " and ", sin.sym_sizes(), " for x ", x.sym_sizes());
+  TORCH_CHECK_VALUE(2 * cos.sym_size(2) <= x.sym_size(3), "rope: tables of ", cos.sym_size(2),
+                    " pairs rotate ", 2 * cos.sym_size(2), " elements, but a head has ",
+                    x.sym_size(3));
   TORCH_CHECK_VALUE(x.is_floating_point() && cos.is_floating_point() && sin.is_floating_point(),
                     "rope: x, cos and sin must be floating, got ", x.scalar_type(), ", ",
                     cos.scalar_type(), " and ", sin.scalar_type());
@@ -49,9 +45,7 @@ Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, RopeLayout la
   return dispatch::rope(x, cos, sin, layout == RopeLayout::interleaved, false);
 }
 
-Tensor with_heads_together(const Tensor& x) {
-  return x.sym_stride(3) == 1 ? x : x.contiguous();
-}
+Tensor with_heads_together(const Tensor& x) { return x.sym_stride(3) == 1 ? x : x.contiguous(); }
 
 namespace reference {
 
@@ -63,7 +57,8 @@ Tensor rope(const Tensor& x_in, const Tensor& cos_in, const Tensor& sin_in, bool
   const auto sin = (inverse ? -sin_in : sin_in).to(real).unsqueeze(1);
   const auto x = x_in.to(real);
   const auto turned = x.narrow_symint(3, 0, 2 * pairs);
-  const auto a = interleaved ? turned.slice(3, 0, std::nullopt, 2) : turned.narrow_symint(3, 0, pairs);
+  const auto a =
+      interleaved ? turned.slice(3, 0, std::nullopt, 2) : turned.narrow_symint(3, 0, pairs);
   const auto b =
       interleaved ? turned.slice(3, 1, std::nullopt, 2) : turned.narrow_symint(3, pairs, pairs);
   const auto first = a * cos - b * sin, second = b * cos + a * sin;

@@ -49,8 +49,8 @@ WEFT_INLINE void rotate(const RopeRows<Real>& work, const T* x, T* out, int64_t 
   }
 }
 
-WEFT_CLONES void rotate_fp32(const RopeRows<float>& work, const float* x, float* out,
-                             int64_t first, int64_t last) {
+WEFT_CLONES void rotate_fp32(const RopeRows<float>& work, const float* x, float* out, int64_t first,
+                             int64_t last) {
   rotate(work, x, out, first, last);
 }
 

@@ -5,8 +5,8 @@
 // Free of torch, so that the loops compile in a second and with options of their own.
 namespace weft::ops::kernels {
 
-/// x and out [B, H, T, D], elements of a head side by side; cos, sin [B or 1, T, pairs], contiguous.
-/// Strides in elements.
+/// x and out [B, H, T, D], elements of a head side by side; cos, sin [B or 1, T, pairs],
+/// contiguous. Strides in elements.
 template <class Real>
 struct RopeRows {
   const Real *cos = nullptr, *sin = nullptr;

@@ -21,9 +21,8 @@ struct Splice : torch::autograd::Function<Splice> {
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const std::array<bool, 2> wanted = {ctx->needs_input_grad(0), ctx->needs_input_grad(1)};
-    const auto [embeddings, visual] =
-        dispatch::splice_backward(grads[0], ctx->get_saved_variables()[0],
-                                  ctx->saved_data["visual_rows"].toSymInt(), wanted);
+    const auto [embeddings, visual] = dispatch::splice_backward(
+        grads[0], ctx->get_saved_variables()[0], ctx->saved_data["visual_rows"].toSymInt(), wanted);
     return {wanted[0] ? embeddings : Tensor(), wanted[1] ? visual : Tensor(), {}};
   }
 };

@@ -11,11 +11,11 @@ namespace weft::ops {
 using at::Tensor;
 
 /// embeddings [T, D], visual [M, D], placeholders [T] -> [T, D], contiguous.
-/// Backward: grad [T, D] -> the gradients of embeddings [T, D] and visual [M, D], each [0] where it is
-/// not wanted.
-#define WEFT_SPLICE_SIGNATURES                                                                \
-  Tensor splice(const Tensor& embeddings, const Tensor& visual, const Tensor& placeholders);  \
-  std::tuple<Tensor, Tensor> splice_backward(const Tensor& grad, const Tensor& placeholders,  \
+/// Backward: grad [T, D] -> the gradients of embeddings [T, D] and visual [M, D], each [0] where it
+/// is not wanted.
+#define WEFT_SPLICE_SIGNATURES                                                               \
+  Tensor splice(const Tensor& embeddings, const Tensor& visual, const Tensor& placeholders); \
+  std::tuple<Tensor, Tensor> splice_backward(const Tensor& grad, const Tensor& placeholders, \
                                              c10::SymInt visual_rows, std::array<bool, 2> wanted)
 
 namespace dispatch {  // through torch's dispatcher

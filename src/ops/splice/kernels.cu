@@ -25,8 +25,7 @@ template <uint32_t kBytes>
 __global__ void __launch_bounds__(kSpliceThreads)
     splice_rows(const kernels::SpliceWork work, int64_t band) {
   const auto begin = blockIdx.x * band, end = min(begin + band, work.rows);
-  int64_t before =
-      block_sum(count_share(work.placeholder, begin, threadIdx.x, kSpliceThreads));
+  int64_t before = block_sum(count_share(work.placeholder, begin, threadIdx.x, kSpliceThreads));
   for (auto row = begin; row < end; ++row) {
     move_share<kBytes>(kernels::plan_row(work, row, before), work.row_bytes, threadIdx.x,
                        kSpliceThreads);

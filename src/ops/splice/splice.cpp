@@ -11,10 +11,10 @@
 namespace weft::ops {
 
 Tensor splice(const Tensor& embeddings, const Tensor& visual, const Tensor& placeholders) {
-  TORCH_CHECK_VALUE(embeddings.dim() >= 2 && visual.dim() >= 2 &&
-                        embeddings.sym_size(-1) == visual.sym_size(-1),
-                    "splice: embeddings must be [..., T, D] and visual [..., M, D], got ",
-                    embeddings.sym_sizes(), " and ", visual.sym_sizes());
+  TORCH_CHECK_VALUE(
+      embeddings.dim() >= 2 && visual.dim() >= 2 && embeddings.sym_size(-1) == visual.sym_size(-1),
+      "splice: embeddings must be [..., T, D] and visual [..., M, D], got ", embeddings.sym_sizes(),
+      " and ", visual.sym_sizes());
   TORCH_CHECK_VALUE(
       placeholders.sym_sizes() ==
           embeddings.sym_sizes().slice(0, static_cast<size_t>(embeddings.dim() - 1)),
@@ -25,11 +25,10 @@ Tensor splice(const Tensor& embeddings, const Tensor& visual, const Tensor& plac
   TORCH_CHECK_VALUE(embeddings.is_floating_point() && visual.is_floating_point(),
                     "splice: embeddings and visual must be floating, got ",
                     embeddings.scalar_type(), " and ", visual.scalar_type());
-  TORCH_CHECK_VALUE(
-      embeddings.scalar_type() == visual.scalar_type() ||
-          autocast_is_on(embeddings.device().type()),
-      "splice: embeddings and visual must have one dtype, got ", embeddings.scalar_type(), " and ",
-      visual.scalar_type());
+  TORCH_CHECK_VALUE(embeddings.scalar_type() == visual.scalar_type() ||
+                        autocast_is_on(embeddings.device().type()),
+                    "splice: embeddings and visual must have one dtype, got ",
+                    embeddings.scalar_type(), " and ", visual.scalar_type());
   TORCH_CHECK_VALUE(
       embeddings.device() == visual.device() && embeddings.device() == placeholders.device(),
       "splice: embeddings, visual and placeholders must be on one device, got ",
@@ -51,9 +50,9 @@ std::tuple<Tensor, Tensor> splice_backward(const Tensor& grad, const Tensor& pla
                                            c10::SymInt visual_rows, std::array<bool, 2> wanted) {
   const auto mask = placeholders.unsqueeze(1);
   const auto none = [&] { return at::empty({0}, grad.options()); };
-  return {wanted[0] ? grad.masked_fill(mask, 0) : none(),
-          wanted[1] ? grad.masked_select(mask).view_symint({visual_rows, grad.sym_size(1)})
-                    : none()};
+  return {
+      wanted[0] ? grad.masked_fill(mask, 0) : none(),
+      wanted[1] ? grad.masked_select(mask).view_symint({visual_rows, grad.sym_size(1)}) : none()};
 }
 
 }  // namespace reference
