@@ -15,7 +15,7 @@
 
 namespace chat_template_test {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 using weft::Json;
 using weft::tokenizers::ChatTemplate;
 using weft::tokenizers::load_chat_template;
@@ -66,7 +66,8 @@ bool agrees(const json& row) {
   for (const auto& span : row["generation"])
     if (span[0] != span[1]) blocks.push_back(span);
   EXPECT_EQ(char_spans(ours, ours.generation), blocks) << source;
-  if (!row.contains("copied") || row["copied"].is_null()) return !testing::Test::HasFailure();
+  if (!row.contains("copied") || row["copied"].is_null())
+    return char_spans(ours, ours.generation) == blocks;
 
   // White space is in our spans and not in the reference's; beyond ASCII, what its texts hold.
   const auto is_space = [&](size_t byte) {
@@ -84,7 +85,7 @@ bool agrees(const json& row) {
         if (span.begin <= byte && byte < span.end) copied.push_back({message.message, at[byte]});
   }
   EXPECT_EQ(copied, row["copied"]) << source << '\n' << row["context"];
-  return !testing::Test::HasFailure();
+  return copied == row["copied"];
 }
 
 /// Runs the reference and compares; at most three differences are shown.
@@ -98,7 +99,7 @@ std::map<std::string, size_t> compare(const std::string& arguments,
   std::map<std::string, size_t> rendered;
   std::ifstream in(out);
   size_t failures = 0;
-  for (std::string line; failures < 3 && std::getline(in, line);) {
+  for (std::string line; failures < 40 && std::getline(in, line);) {
     const auto row = json::parse(line);
     if (!agrees(row)) ++failures;
     if (!row["text"].is_null()) ++rendered[row.value("name", "snippet")];
@@ -156,7 +157,7 @@ void expect_error(const std::string& source, const std::string& part) {
 TEST(ChatTemplateErrors, NameTemplateAndLine) {
   expect_error("a\n{{ raise_exception('roles must alternate') }}",
                "chat template 't', line 2: roles must alternate");
-  expect_error("{% if x %}\n\n", "chat template 't', line 3: the template ends where {% elif %}");
+  expect_error("{% if x %}\n\n", "chat template 't', line 2: the template ends where {% elif %}");
   expect_error("\n{{ x.y }}", "line 2: 'x' is undefined");
   expect_error("{{ 1 | nothing }}", "no filter named 'nothing'");
   expect_error("\xff", "not valid UTF-8 at byte 0");
@@ -220,7 +221,7 @@ TEST(ChatTemplateSpans, ReachToTheEndOfTheTurn) {
   EXPECT_THAT(
       targets("{% macro show(text) %}[{{ text | upper | replace('B', 'cc') }}]{% endmacro %}"
               "{% for m in messages %}{{ m.role }}{{ show(m['content']) }}\n{% endfor %}"),
-      ElementsAre(" USER</S> ]", "]"));
+      ElementsAre(" USER</S> ]"));  // of "b" nothing was copied
   EXPECT_THAT(targets("{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}"
                       "{{ m.content | trim }}{{ eos_token }}{% endgeneration %}{% else %}"
                       "{{ m.content }}{% endif %}\n{% endfor %}"),
