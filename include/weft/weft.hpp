@@ -12,6 +12,8 @@
 #include <weft/checkpoint/preprocessor.hpp>
 #include <weft/checkpoint/snapshot.hpp>
 #include <weft/checkpoint/tensors.hpp>
+#include <weft/checkpoint/vlm_families.hpp>
+#include <weft/checkpoint/vlm_folder.hpp>
 #include <weft/core/error.hpp>
 #include <weft/core/export.hpp>
 #include <weft/core/flags.hpp>
@@ -37,6 +39,7 @@
 #include <weft/eval/negatives.hpp>
 #include <weft/eval/retrieval.hpp>
 #include <weft/eval/zero_shot.hpp>
+#include <weft/fusion/projector.hpp>
 #include <weft/io/digest.hpp>
 #include <weft/io/file.hpp>
 #include <weft/io/folder.hpp>
@@ -48,6 +51,7 @@
 #include <weft/losses/contrastive.hpp>
 #include <weft/models/dual_encoder.hpp>
 #include <weft/models/image_classifier.hpp>
+#include <weft/models/vlm.hpp>
 #include <weft/nn/activations.hpp>
 #include <weft/nn/attention.hpp>
 #include <weft/nn/attention_pool.hpp>

@@ -2,6 +2,7 @@
 
 #include <weft/checkpoint/dual_families.hpp>
 #include <weft/checkpoint/lm_families.hpp>
+#include <weft/checkpoint/vlm_families.hpp>
 
 namespace weft::checkpoint {
 
@@ -29,6 +30,9 @@ LmFamily phi3_family();
 LmFamily gemma_family(int version);
 LmFamily gpt2_family();
 LmFamily opt_family();
+
+/// Hugging Face's LLaVA-1.5.
+VlmFamily llava_family();
 
 /// open_clip's CLIP and CustomTextCLIP with its own ViT and text transformer.
 DualFamily open_clip_family();

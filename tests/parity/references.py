@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 import families
 import language_models
+import vlms
 
 CONFIGURATIONS = 4
 
@@ -132,6 +133,12 @@ def main():
             folder = out / family / str(k)
             language_models.save_model(family, k, config_class(**draw(rng, k)), generator, folder)
             language_models.write_cases(family, folder, rng, generator, write_gradients)
+    for family, (config_class, draw, _) in vlms.FAMILIES.items():
+        for k in range(CONFIGURATIONS):
+            rng, generator = families.rng_of(seed, family, k)
+            folder = out / family / str(k)
+            vlms.save_model(family, k, config_class(**draw(rng, k)), generator, folder)
+            vlms.write_cases(family, folder, rng, generator, write_gradients)
     if len(sys.argv) > 3 and pathlib.Path(sys.argv[3]).is_file():
         write_real(pathlib.Path(sys.argv[2]), sys.argv[3], out / "real")
         language_models.write_real(pathlib.Path(sys.argv[2]), out / "real")

@@ -15,16 +15,18 @@ from safetensors.torch import load_file
 
 import families
 import language_models
+import vlms
 
 KEPT = {"architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path"}
 
 
 def check(family, reference, saved):
-    module = language_models if family in language_models.FAMILIES else families
-    tolerance = 1e-5 if family.startswith("gemma") else 1e-12  # 1 + weight and back is rounded
+    module = next(m for m in (language_models, vlms, families) if family in m.FAMILIES)
+    before, after = (json.loads((folder / "config.json").read_text()) for folder in (reference, saved))
+    gemma = "gemma" in before.get("text_config", before)["model_type"] if module is not families else False
+    tolerance = 1e-5 if gemma else 1e-12  # 1 + weight and back is rounded
     model, info = module.load(family, saved, families.has_pooler(saved))
     problems = [f"{kind}: {sorted(info[kind])}" for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[kind]]
-    before, after = (json.loads((folder / "config.json").read_text()) for folder in (reference, saved))
     problems += [f"config.json: {key} was {before[key]}, is {after.get(key)}" for key in before if key not in KEPT and before[key] != after.get(key)]
     for case in sorted(reference.glob("case-*.safetensors")):
         tensors = load_file(case)

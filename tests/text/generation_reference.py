@@ -25,6 +25,7 @@ config = transformers.LlamaConfig(vocab_size=29, hidden_size=32, intermediate_si
                                   max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=0, initializer_range=0.5)
 model = transformers.LlamaForCausalLM(config).eval()
 model.save_pretrained(out / "model")
+model.generation_config.eos_token_id = None
 
 cases = []
 for k in range(24):
@@ -38,9 +39,9 @@ for k in range(24):
     extra = {"length_penalty": options["length_penalty"]} if beams > 1 else {}
     with torch.no_grad():
         ids = model.generate(torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.long), max_new_tokens=options["max_new_tokens"],
-                             num_beams=beams, do_sample=False, repetition_penalty=options.get("repetition_penalty", 1.0), eos_token_id=options["end_tokens"],
-                             pad_token_id=0, **extra)[0, len(prompt):].tolist()
-    while options["end_tokens"] and ids and ids[-1] == 0:  # padding behind a beam that ended early
+                             num_beams=beams, do_sample=False, repetition_penalty=options.get("repetition_penalty", 1.0), eos_token_id=options["end_tokens"] or None,
+                             pad_token_id=999, **extra)[0, len(prompt):].tolist()
+    while options["end_tokens"] and ids and ids[-1] == 999:  # padding behind a beam that ended early
         ids.pop()
     cases.append({"options": options, "prompt": prompt, "ids": ids})
 (out / "cases.json").write_text(json.dumps(cases))

@@ -66,6 +66,25 @@ class WEFT_API Encoder : public torch::nn::Module {
   virtual EncoderInfo info() const = 0;
 };
 
+struct ConnectorInput {
+  EncoderOutput visual = {};       ///< tokens [B, N, input_size], without a prefix
+  Tensor ids = {}, ids_mask = {};  ///< the instruction, which InstructBLIP's Q-Former reads
+};
+struct ConnectorInfo {
+  int64_t input_size = 0;   ///< width of visual tokens
+  int64_t hidden_size = 0;  ///< width of language tokens
+};
+
+/// The socket between an encoder and a language model.
+class WEFT_API Connector : public torch::nn::Module {
+ public:
+  using torch::nn::Module::Module;
+  /// Visual tokens to language tokens, [B, M, hidden_size], or [1, sum M, hidden_size] with
+  /// cu_seqlens where the images' numbers differ.
+  virtual EncoderOutput connect(const ConnectorInput& input) = 0;
+  virtual ConnectorInfo info() const = 0;
+};
+
 enum class Logits { none, last, all };  ///< of which tokens
 
 /// What a language model reads: ids or embeddings, and how its tokens see each other.

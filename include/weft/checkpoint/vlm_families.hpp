@@ -1,0 +1,34 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <weft/checkpoint/dual_families.hpp>
+#include <weft/checkpoint/lm_families.hpp>
+#include <weft/models/vlm.hpp>
+
+namespace weft::checkpoint {
+
+/// One layout of vision-language models: its parts' own layouts, and what stands beside them.
+struct VlmFamily {
+  std::string architecture;  ///< the class that Hugging Face loads it with
+  std::function<TowerConfig(const Json& config)> vision, language;
+  /// The prefix of the vision tower's names in the file, "vision_tower.".
+  std::string vision_prefix;
+  std::function<std::shared_ptr<Connector>(const Json& config, int64_t input_size,
+                                           int64_t hidden_size)>
+      connector;
+  std::function<models::VlmOptions(const Json& config)> options;
+  std::function<KeyMap(const Json& config)> key_map;  ///< of the whole model
+  /// config.json of a model with these parts; Error names the option that the layout cannot
+  /// express.
+  std::function<Json(const models::VlmImpl& model, const TowerConfig& vision,
+                     const TowerConfig& language)>
+      config;
+};
+
+/// By config.json's model_type: llava (LLaVA-1.5).
+WEFT_API Registry<VlmFamily>& vlm_families();
+
+}  // namespace weft::checkpoint

@@ -1,0 +1,113 @@
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+
+#include <weft/core/options.hpp>
+#include <weft/nn/module.hpp>
+#include <weft/nn/sockets.hpp>
+#include <weft/ops/splice.hpp>
+
+namespace weft::models {
+
+struct VlmOptions {
+  int64_t image_token;  ///< id of the placeholder, one for each visual token
+  /// Which of the encoder's layers are read, side by side in width; -2 is LLaVA's. None: its tokens
+  /// through the final norm.
+  std::vector<int64_t> vision_layers = {-2};
+  bool keep_prefix = false;  ///< class and register tokens too ("full")
+
+  template <class Self, class V>
+  static void visit(Self& o, V&& v) {
+    v("image_token", o.image_token, required, "id of the placeholder of a visual token");
+    v("vision_layers", o.vision_layers, "layers of the encoder that are read; none = its output");
+    v("keep_prefix", o.keep_prefix, "class and register tokens too");
+  }
+};
+
+struct VlmInput {
+  LmInput text = {};         ///< ids with a placeholder for each visual token
+  EncoderInput images = {};  ///< [I, 3, H, W], in the order of their placeholders; undefined = none
+};
+
+/// Any vision encoder, connector and decoder: visual tokens stand among those of a text (Liu et al.,
+/// 2023, LLaVA, section 4.1).
+///
+///     Vlm model(clip, projector, llama, VlmOptions{.image_token = 32000});
+///     auto logits = model->forward({{.ids = ids}, {.data = pixels}}).logits;
+///
+/// Parameters: vision.*, connector.*, language.*.
+class WEFT_API VlmImpl : public torch::nn::Module {
+ public:
+  VlmImpl(std::shared_ptr<Encoder> encoder, std::shared_ptr<Connector> between,
+          std::shared_ptr<LanguageModel> decoder, const VlmOptions& options_in)
+      : options(options_in) {
+    TORCH_CHECK_VALUE(encoder && between && decoder,
+                      "Vlm: encoder, connector and language model must be given");
+    const auto width = encoder->info().hidden_size *
+                       std::max<int64_t>(1, static_cast<int64_t>(options.vision_layers.size()));
+    TORCH_CHECK_VALUE(between->info().input_size == width, "Vlm: the connector reads tokens of ",
+                      between->info().input_size, ", the encoder gives ", width);
+    TORCH_CHECK_VALUE(between->info().hidden_size == decoder->info().hidden_size,
+                      "Vlm: the connector gives tokens of ", between->info().hidden_size,
+                      ", the language model reads ", decoder->info().hidden_size);
+    for (auto& layer : options.vision_layers) {
+      const auto L = encoder->info().num_layers;
+      TORCH_CHECK_VALUE(layer >= -L - 1 && layer <= L, "Vlm: vision layer ", layer,
+                        " is none of the encoder's 0 to ", L);
+      if (layer < 0) layer += L + 1;
+    }
+    vision = register_module("vision", std::move(encoder));
+    connector = register_module("connector", std::move(between));
+    language = register_module("language", std::move(decoder));
+  }
+
+  /// images as in VlmInput -> their language tokens, [I, M, D]; the encoder is left at the last
+  /// layer that is read.
+  Tensor embed_images(const EncoderInput& images) {
+    return connector->connect({.visual = see(images)}).tokens;
+  }
+
+  /// Visual tokens [I, M, D] or [N, D] at the placeholders of text.ids: what the language model
+  /// reads. Error where these are not as many.
+  LmInput splice(const LmInput& text, const Tensor& visual) {
+    const auto placeholders = text.ids == options.image_token;
+    // Its id need not be one of the vocabulary.
+    auto out = text;
+    out.embeddings = ops::splice(language->embed(text.ids.masked_fill(placeholders, 0)),
+                                 visual, placeholders);
+    out.ids = Tensor();
+    return out;
+  }
+
+  /// Text without images is read as it is.
+  LmOutput forward(const VlmInput& input) {
+    return language->forward(input.images.data.defined()
+                                 ? splice(input.text, embed_images(input.images))
+                                 : input.text);
+  }
+
+  VlmOptions options;  // vision_layers counted from 0
+  std::shared_ptr<Encoder> vision;
+  std::shared_ptr<Connector> connector;
+  std::shared_ptr<LanguageModel> language;
+
+ private:
+  EncoderOutput see(const EncoderInput& images) {
+    const auto& layers = options.vision_layers;
+    EncodeOptions how{.hidden_layers = layers};
+    if (!layers.empty()) how.stop_after = *std::max_element(layers.begin(), layers.end());
+    auto out = vision->encode(images, how);
+    if (!layers.empty()) out.tokens = layers.size() == 1 ? out.hidden[0] : at::cat(out.hidden, 2);
+    if (!options.keep_prefix && out.prefix > 0)
+      out.tokens = out.tokens.narrow(1, out.prefix, out.tokens.size(1) - out.prefix);
+    return out;
+  }
+};
+TORCH_MODULE(Vlm);
+
+}  // namespace weft::models

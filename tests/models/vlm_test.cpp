@@ -1,0 +1,109 @@
+#include <torch/torch.h>
+
+#include <weft/fusion/projector.hpp>
+#include <weft/models/vlm.hpp>
+#include <weft/text/decoder_lm.hpp>
+#include <weft/vision/vision_transformer.hpp>
+
+#include "support/gmock.hpp"
+#include "support/gradcheck.hpp"
+#include "support/tensors.hpp"
+
+namespace vlm_test {
+
+using namespace weft::test;
+using weft::models::Vlm;
+using weft::models::VlmOptions;
+
+constexpr int64_t kImage = 90;  // beyond the vocabulary
+
+std::shared_ptr<weft::vision::VisionTransformerImpl> tower() {
+  return std::make_shared<weft::vision::VisionTransformerImpl>(
+      weft::vision::VisionTransformerOptions{
+          .image_size = 8, .patch_size = 4, .hidden_size = 8, .num_layers = 3, .num_heads = 2});
+}
+std::shared_ptr<weft::text::DecoderLmImpl> decoder() {
+  return std::make_shared<weft::text::DecoderLmImpl>(weft::text::DecoderLmOptions{
+      .vocab_size = 20,
+      .num_layers = 2,
+      .block = {.attention = {.hidden_size = 12, .num_heads = 2},
+                .mlp = {.hidden_size = 12, .intermediate_size = 16, .gated = true},
+                .norm = weft::nn::NormKind::rms_norm},
+      .rotary = {.dim = 6}});
+}
+std::shared_ptr<weft::fusion::ProjectorImpl> projector(int64_t width = 8) {
+  return std::make_shared<weft::fusion::ProjectorImpl>(
+      weft::fusion::ProjectorOptions{.input_size = width, .hidden_size = 12});
+}
+Vlm make(const VlmOptions& options = {.image_token = kImage}, int64_t width = 8) {
+  Vlm model(tower(), projector(width), decoder(), options);
+  randomize(model);
+  model->eval();
+  return model;
+}
+
+TEST(Vlm, PutsVisualTokensInOrderAtTheirPlaceholders) {
+  auto model = make();
+  const auto pixels = torch::randn({3, 3, 8, 8});
+  const auto visual = model->embed_images({.data = pixels});  // 2 x 2 patches, no class token
+  ASSERT_EQ(visual.sizes(), (std::vector<int64_t>{3, 4, 12}));
+  const auto hidden = model->vision->encode({.data = pixels}, {.hidden_layers = {2}}).hidden[0];
+  EXPECT_TRUE(close(visual, model->connector->connect({.visual = {.tokens = hidden.slice(1, 1)}}).tokens, 1e-6));
+
+  const auto k = kImage;
+  const auto ids = torch::tensor({{k, k, k, k, 1, 2, k, k, k, k}, {3, k, 4, k, k, k, 5, 6, 7, 8}}, torch::kLong);
+  const auto read = model->splice({.ids = ids}, visual);
+  EXPECT_FALSE(read.ids.defined());
+  EXPECT_TRUE(torch::equal(read.embeddings[0].slice(0, 0, 4), visual[0]));
+  EXPECT_TRUE(torch::equal(read.embeddings[0].slice(0, 6), visual[1]));
+  EXPECT_TRUE(torch::equal(read.embeddings[1][1], visual[2][0]));
+  EXPECT_TRUE(torch::equal(read.embeddings[1].slice(0, 3, 6), visual[2].slice(0, 1)));
+  EXPECT_TRUE(torch::equal(read.embeddings[1][2], model->language->embed(torch::tensor({{4}}))[0][0]));
+  EXPECT_TRUE(torch::equal(model->forward({{.ids = ids}, {.data = pixels}}).logits,
+                           model->language->forward(read).logits));
+}
+
+TEST(Vlm, ATextWithoutImagesIsTheLanguageModels) {
+  auto model = make();
+  const auto ids = torch::tensor({{1, 2, 3}}, torch::kLong);
+  EXPECT_TRUE(torch::equal(model->forward({.text = {.ids = ids}}).logits,
+                           model->language->forward({.ids = ids}).logits));
+}
+
+TEST(Vlm, ReadsSeveralLayersOrTheFinalNorm) {
+  auto several = make({.image_token = kImage, .vision_layers = {-1, 0}, .keep_prefix = true}, 16);
+  const auto pixels = torch::randn({2, 3, 8, 8});
+  const auto out = several->vision->encode({.data = pixels}, {.hidden_layers = {3, 0}});
+  EXPECT_TRUE(close(several->embed_images({.data = pixels}),
+                    several->connector->connect({.visual = {.tokens = torch::cat(out.hidden, 2)}}).tokens,
+                    1e-6));
+  auto last = make({.image_token = kImage, .vision_layers = {}});
+  const auto tokens = last->vision->encode({.data = pixels}).tokens.slice(1, 1);
+  EXPECT_TRUE(close(last->embed_images({.data = pixels}),
+                    last->connector->connect({.visual = {.tokens = tokens}}).tokens, 1e-6));
+}
+
+TEST(Vlm, GradientsReachAllThreeParts) {
+  auto model = make();
+  model->train();
+  const auto ids = torch::tensor({{1, kImage, kImage, kImage, kImage, 2}}, torch::kLong);
+  model->forward({{.ids = ids}, {.data = torch::randn({1, 3, 8, 8})}}).logits.square().mean().backward();
+  for (const auto* name : {"vision.patch_embed.weight", "connector.layers_0.weight",
+                           "language.token_embed.weight", "language.blocks.0.attention.q.weight"})
+    EXPECT_GT(model->named_parameters()[name].grad().abs().max().item<float>(), 0) << name;
+  // The encoder is left behind the layer that is read.
+  EXPECT_FALSE(model->named_parameters()["vision.blocks.2.norm1.weight"].grad().defined());
+}
+
+TEST(VlmErrors, NameWhatDoesNotFit) {
+  auto model = make();
+  const auto pixels = torch::randn({1, 3, 8, 8});
+  EXPECT_THAT([&] { model->forward({{.ids = torch::tensor({{1, kImage, 2}}, torch::kLong)}, {.data = pixels}}); },
+              ThrowsMessage<c10::Error>(AllOf(HasSubstr("1"), HasSubstr("4"))));
+  EXPECT_THAT([] { make({.image_token = kImage, .vision_layers = {1, 2}}); },
+              ThrowsMessage<c10::ValueError>(HasSubstr("the connector reads tokens of 8, the encoder gives 16")));
+  EXPECT_THAT([] { make({.image_token = kImage, .vision_layers = {-5}}); },
+              ThrowsMessage<c10::ValueError>(HasSubstr("vision layer -5 is none of the encoder's 0 to 3")));
+}
+
+}  // namespace vlm_test
