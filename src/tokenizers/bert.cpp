@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "tokenizers/chars.hpp"
+#include "tokenizers/normal_forms.hpp"
 
 namespace weft::tokenizers {
 namespace {
@@ -45,34 +45,6 @@ void normalize_ascii(Text& text, const BertNormalizerOptions& options) {
   if (text.tracked) text.source.resize(kept);
 }
 
-// NFD: every code point decomposed, then runs of combining marks in the order of their class. The
-// marks move, the places in the input that they are counted at do not.
-void decompose(Chars& chars) {
-  Chars out;
-  out.reserve(chars.size() + 16);
-  char32_t parts[4];
-  for (const auto& c : chars) {
-    const auto length = canonical_decomposition(c.code, parts);
-    for (size_t i = 0; i < length; ++i) out.push_back({parts[i], c.from});
-  }
-  for (size_t at = 0; at < out.size();) {
-    if (!combining_class(out[at].code)) {
-      ++at;
-      continue;
-    }
-    auto end = at;
-    std::vector<char32_t> marks;
-    for (; end < out.size() && combining_class(out[end].code); ++end)
-      marks.push_back(out[end].code);
-    std::stable_sort(marks.begin(), marks.end(), [](char32_t a, char32_t b) {
-      return combining_class(a) < combining_class(b);
-    });
-    for (size_t i = 0; i < marks.size(); ++i) out[at + i].code = marks[i];
-    at = end;
-  }
-  chars = std::move(out);
-}
-
 }  // namespace
 
 void BertNormalizer::apply(Text& text) const {
@@ -94,7 +66,7 @@ void BertNormalizer::apply(Text& text) const {
     }
   }
   if (options_.strip_accents) {
-    decompose(chars);
+    normalize(chars, Form::nfd, UnicodeData::hugging_face);
     std::erase_if(chars, [](const Char& c) { return is_nonspacing_mark(c.code); });
   }
   text.clear();

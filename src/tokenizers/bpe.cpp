@@ -1,93 +1,15 @@
 #include "tokenizers/bpe.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <cstring>
-#include <mutex>
-#include <queue>
 
 #include <fmt/format.h>
 
+#include "core/fail.hpp"
 #include "tokenizers/byte_level.hpp"
+#include "tokenizers/metaspace.hpp"
+#include "tokenizers/unicode.hpp"
 
 namespace weft::tokenizers {
-namespace {
-
-std::atomic<uint64_t> next_serial{1};
-
-// One cache line of what a short piece becomes.
-struct alignas(64) Cached {
-  static constexpr size_t kBytes = 18, kIds = 6;
-  uint64_t owner = 0;
-  uint8_t size = 0, count = 0;
-  std::array<char, kBytes> bytes{};
-  std::array<uint8_t, kIds> begins{}, ends{};
-  std::array<int32_t, kIds> ids{};
-};
-static_assert(sizeof(Cached) == 64);
-
-constexpr int kCacheBits = 14;
-using Cache = std::vector<Cached>;
-
-// The caches of threads that have ended, for those that come: a batch on several threads finds the
-// words of the batch before.
-struct Spare {
-  std::mutex mutex;
-  std::vector<std::unique_ptr<Cache>> caches;
-};
-
-Spare& spare() {
-  static Spare instance;
-  return instance;
-}
-
-class ThreadCache {
- public:
-  ThreadCache() {
-    auto& pool = spare();
-    const std::lock_guard lock(pool.mutex);
-    if (pool.caches.empty()) {
-      cache_ = std::make_unique<Cache>(size_t{1} << kCacheBits);
-    } else {
-      cache_ = std::move(pool.caches.back());
-      pool.caches.pop_back();
-    }
-  }
-  ~ThreadCache() {
-    auto& pool = spare();
-    const std::lock_guard lock(pool.mutex);
-    pool.caches.push_back(std::move(cache_));
-  }
-  ThreadCache(const ThreadCache&) = delete;
-  ThreadCache& operator=(const ThreadCache&) = delete;
-
-  Cached& at(uint64_t hash) { return (*cache_)[(hash * 0x9E3779B97F4A7C15u) >> (64 - kCacheBits)]; }
-
- private:
-  std::unique_ptr<Cache> cache_;
-};
-
-Cached& cached(uint64_t hash) {
-  static thread_local ThreadCache cache;
-  return cache.at(hash);
-}
-
-struct Symbol {
-  int32_t id;
-  int32_t previous, next;  // -1: none
-  uint32_t length;         // 0: merged away
-};
-
-struct Candidate {
-  uint32_t rank;
-  int32_t at;  // the left symbol
-  int32_t left, right, id;
-  bool operator<(const Candidate& other) const {  // the heap's top is the largest
-    return rank != other.rank ? rank > other.rank : at > other.at;
-  }
-};
-
-}  // namespace
 
 void MergeTable::reserve(size_t count) {
   size_t size = 2;
@@ -105,11 +27,13 @@ void MergeTable::insert(int32_t left, int32_t right, Merge merge) {
 
 Bpe::Bpe(const BpeOptions& options, const std::vector<std::pair<std::string, int64_t>>& tokens,
          Merges merges, const Where& where)
-    : options_(options), vocab_(tokens), merges_(std::move(merges)), serial_(next_serial++) {
+    : options_(options), vocab_(tokens), merges_(std::move(merges)) {
   for (int byte = 0; byte < 256; ++byte) {
     const auto& symbol = byte_symbol(static_cast<uint8_t>(byte));
     bytes_[byte] = vocab_.find(symbol);
     last_bytes_[byte] = vocab_.find(symbol + options_.end_of_word_suffix);
+    fallback_[byte] = vocab_.find(fmt::format("<0x{:02X}>", byte));
+    if (byte < 128) ascii_[byte] = vocab_.find(std::string(1, static_cast<char>(byte)));
   }
   whole_.reserve(options_.whole.size());
   for (const auto& token : options_.whole) whole_.insert(token, vocab_.find(token));
@@ -130,19 +54,32 @@ Bpe::Bpe(const BpeOptions& options, const std::vector<std::pair<std::string, int
       return id;
     };
     const auto a = known(left), b = known(right);
-    table_.insert(a, b, {static_cast<uint32_t>(rank), known(left + right)});
+    const auto prefix = std::min(options_.continuing_subword_prefix.size(), right.size());
+    const auto id = known(left + right.substr(prefix));
+    table_.insert(a, b, {static_cast<uint32_t>(options_.ranks_by_id ? id : rank), id});
   }
+  splits_ = splits_at_metaspace();
 }
 
-void Bpe::merge(std::string_view piece, std::vector<Part>& out) const {
-  static thread_local std::vector<Symbol> symbols;
-  static thread_local std::vector<Candidate> heap;
-  symbols.clear();
-  heap.clear();
+// Where no merge puts something in front of a metaspace, what stands on its two sides never meets:
+// a long text may be read word by word.
+bool Bpe::splits_at_metaspace() const {
+  if (options_.bytes || options_.ignore_merges || !options_.whole.empty() ||
+      !options_.continuing_subword_prefix.empty() || !options_.end_of_word_suffix.empty() ||
+      vocab_.find(kMetaspace) < 0)
+    return false;
+  for (const auto& [left, right] : merges_) {
+    const auto token = left + right;
+    if (token.find(kMetaspace, behind_metaspaces(token, 0)) != std::string::npos) return false;
+  }
+  return true;
+}
+
+bool Bpe::spell_bytes(std::string_view word, std::vector<Symbol>& symbols) const {
   bool skipped = false;
-  for (size_t i = 0; i < piece.size(); ++i) {
-    const auto& table = i + 1 < piece.size() ? bytes_ : last_bytes_;
-    auto id = table[static_cast<uint8_t>(piece[i])];
+  for (size_t i = 0; i < word.size(); ++i) {
+    const auto& table = i + 1 < word.size() ? bytes_ : last_bytes_;
+    auto id = table[static_cast<uint8_t>(word[i])];
     if (id < 0) {
       if (unk_ < 0) {
         skipped = true;
@@ -154,106 +91,115 @@ void Bpe::merge(std::string_view piece, std::vector<Part>& out) const {
       }
       id = unk_;
     }
-    const auto at = static_cast<int32_t>(symbols.size());
-    symbols.push_back({id, at - 1, at + 1, 1});
+    add_symbol(id, 1, symbols);
   }
-  if (symbols.empty()) return;
-  symbols.back().next = -1;
+  return skipped;
+}
 
-  const auto propose = [&](int32_t left) {
-    const auto& symbol = symbols[left];
-    if (symbol.next < 0) return false;
-    const auto right = symbols[symbol.next].id;
-    const auto found = table_.find(symbol.id, right);
-    if (found.id < 0) return false;
-    heap.push_back({found.rank, left, symbol.id, right, found.id});
-    return true;
+// The id of one character of a word, or -1.
+int32_t Bpe::character(std::string_view word, size_t begin, size_t end) const {
+  const bool prefixed = begin > 0 && !options_.continuing_subword_prefix.empty();
+  const bool suffixed = end == word.size() && !options_.end_of_word_suffix.empty();
+  if (!prefixed && !suffixed) {
+    return end - begin == 1 ? ascii_[static_cast<uint8_t>(word[begin])]
+                            : vocab_.find(word.substr(begin, end - begin));
+  }
+  std::string symbol = prefixed ? options_.continuing_subword_prefix : "";
+  symbol += word.substr(begin, end - begin);
+  if (suffixed) symbol += options_.end_of_word_suffix;
+  return vocab_.find(symbol);
+}
+
+void Bpe::spell_characters(std::string_view word, std::vector<Symbol>& symbols) const {
+  uint32_t unknown = 0;  // bytes of an unknown token that has not been written
+  const auto flush = [&] {
+    if (unknown > 0) add_symbol(unk_, unknown, symbols);
+    unknown = 0;
   };
-  for (int32_t at = 0; at + 1 < static_cast<int32_t>(symbols.size()); ++at) propose(at);
-  std::make_heap(heap.begin(), heap.end());
-  while (!heap.empty()) {
-    std::pop_heap(heap.begin(), heap.end());
-    const auto best = heap.back();
-    heap.pop_back();
-    auto& left = symbols[best.at];
-    if (left.length == 0 || left.id != best.left || left.next < 0) continue;
-    auto& right = symbols[left.next];
-    if (right.id != best.right) continue;
-    left.id = best.id;
-    left.length += right.length;
-    left.next = right.next;
-    right.length = 0;
-    if (left.next >= 0) symbols[left.next].previous = best.at;
-    if (left.previous >= 0 && propose(left.previous)) std::push_heap(heap.begin(), heap.end());
-    if (propose(best.at)) std::push_heap(heap.begin(), heap.end());
+  for (size_t at = 0; at < word.size();) {
+    const auto begin = at;
+    next_code_point(word, at);
+    const auto length = static_cast<uint32_t>(at - begin);
+    if (const auto id = character(word, begin, at); id >= 0) {
+      flush();
+      add_symbol(id, length, symbols);
+      continue;
+    }
+    const auto spelled = word.substr(begin, length);
+    const auto has_byte = [&](char c) { return fallback_[static_cast<uint8_t>(c)] >= 0; };
+    if (options_.byte_fallback && std::ranges::all_of(spelled, has_byte)) {
+      // As in Hugging Face, an unknown token in front waits.
+      for (const char c : spelled) add_symbol(fallback_[static_cast<uint8_t>(c)], 1, symbols);
+    } else if (unk_ >= 0) {
+      if (!options_.fuse_unk) flush();
+      unknown += length;
+    }
   }
-  uint32_t begin = 0;
-  for (int32_t at = 0; at >= 0; at = symbols[at].next) {
-    out.push_back({symbols[at].id, begin, begin + symbols[at].length});
-    begin += symbols[at].length;
-  }
-  if (skipped) shift_spans(piece, out);
+  flush();
 }
 
 // Bytes that the vocabulary lacks are left out, and Hugging Face then counts the spans of the
 // tokens in the text as if those bytes were at its end, in UTF-8 of the byte alphabet. Offsets are
 // to be equal, so it is done here too.
-void Bpe::shift_spans(std::string_view piece, std::vector<Part>& parts) const {
-  std::vector<uint32_t> owner;       // byte of the piece, for each byte of its spelling
+void Bpe::shift_spans(std::string_view word, size_t begin, std::vector<Token>& tokens,
+                      size_t first) const {
+  std::vector<uint32_t> owner;       // byte of the word, for each byte of its spelling
   std::vector<uint32_t> kept = {0};  // length of the spelling of the first i bytes that are kept
-  for (uint32_t i = 0; i < piece.size(); ++i) {
-    const auto byte = static_cast<uint8_t>(piece[i]);
+  for (uint32_t i = 0; i < word.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(word[i]);
     const auto length = byte_symbol(byte).size();
     owner.insert(owner.end(), length, i);
-    if ((i + 1 < piece.size() ? bytes_ : last_bytes_)[byte] >= 0)
+    if ((i + 1 < word.size() ? bytes_ : last_bytes_)[byte] >= 0)
       kept.push_back(kept.back() + static_cast<uint32_t>(length));
   }
-  for (auto& part : parts) {
-    part.begin = owner[kept[part.begin]];
-    part.end = owner[kept[part.end] - 1] + 1;
+  for (auto token = tokens.begin() + first; token != tokens.end(); ++token) {
+    token->begin = begin + owner[kept[token->begin - begin]];
+    token->end = begin + owner[kept[token->end - begin] - 1] + 1;
   }
 }
 
 void Bpe::tokenize(std::string_view text, Piece piece, std::vector<Token>& out) const {
-  const auto word = text.substr(piece.begin, piece.end - piece.begin);
-  const auto emit = [&](int32_t id, size_t begin, size_t end) {
-    out.push_back({id, piece.begin + begin, piece.begin + end});
-  };
-  const bool small = word.size() <= Cached::kBytes;
-  Cached* slot = nullptr;
-  if (small) {
-    slot = &cached(TextTable::hash(word) ^ serial_);
-    if (slot->owner == serial_ && slot->size == word.size() &&
-        !std::memcmp(slot->bytes.data(), word.data(), word.size())) {
-      for (uint8_t i = 0; i < slot->count; ++i) emit(slot->ids[i], slot->begins[i], slot->ends[i]);
-      return;
-    }
+  if (!splits_) return tokenize_word(text, piece, out);
+  const auto part = text.substr(0, piece.end);
+  for (auto begin = piece.begin; begin < piece.end;) {
+    const auto end = std::min(part.find(kMetaspace, behind_metaspaces(part, begin)), piece.end);
+    tokenize_word(text, {begin, end}, out);
+    begin = end;
   }
-  static thread_local std::vector<Part> parts;
-  parts.clear();
+}
+
+void Bpe::tokenize_word(std::string_view text, Piece piece, std::vector<Token>& out) const {
+  const auto word = text.substr(piece.begin, piece.end - piece.begin);
+  if (cache_.find(word, piece.begin, out)) return;
+  const auto first = out.size();
+  int32_t whole = options_.whole.empty() ? -1 : whole_.find(word);
   if (options_.ignore_merges) {
     std::string symbols;
-    for (const char c : word) symbols += byte_symbol(static_cast<uint8_t>(c));
-    const auto id = vocab_.find(symbols);
-    if (id >= 0) parts.push_back({id, 0, static_cast<uint32_t>(word.size())});
+    if (options_.bytes)
+      for (const char c : word) symbols += byte_symbol(static_cast<uint8_t>(c));
+    whole = vocab_.find(options_.bytes ? symbols : word);
   }
-  if (!options_.whole.empty()) {
-    if (const auto id = whole_.find(word); id >= 0)
-      parts.push_back({id, 0, static_cast<uint32_t>(word.size())});
-  }
-  if (parts.empty()) merge(word, parts);
-  for (const auto& part : parts) emit(part.id, part.begin, part.end);
-  if (small && parts.size() <= Cached::kIds) {
-    slot->owner = serial_;
-    slot->size = static_cast<uint8_t>(word.size());
-    slot->count = static_cast<uint8_t>(parts.size());
-    std::memcpy(slot->bytes.data(), word.data(), word.size());
-    for (size_t i = 0; i < parts.size(); ++i) {
-      slot->ids[i] = parts[i].id;
-      slot->begins[i] = static_cast<uint8_t>(parts[i].begin);
-      slot->ends[i] = static_cast<uint8_t>(parts[i].end);
+  if (whole >= 0) {
+    out.push_back({whole, piece.begin, piece.end});
+  } else {
+    static thread_local std::vector<Symbol> symbols;
+    symbols.clear();
+    bool skipped = false;
+    if (options_.bytes) {
+      skipped = spell_bytes(word, symbols);
+    } else {
+      spell_characters(word, symbols);
     }
+    merge_symbols(symbols, [&](const Symbol& left, const Symbol& right) {
+      return table_.find(left.id, right.id);
+    });
+    for (int32_t at = symbols.empty() ? -1 : 0; at >= 0; at = symbols[at].next) {
+      const auto begin = piece.begin + symbols[at].begin;
+      out.push_back({symbols[at].id, begin, begin + symbols[at].length});
+    }
+    if (skipped) shift_spans(word, piece.begin, out, first);
   }
+  cache_.store(word, piece.begin, out, first);
 }
 
 std::optional<int64_t> Bpe::id(std::string_view token) const {
@@ -267,11 +213,13 @@ json Bpe::to_json() const {
   return {{"type", "BPE"},
           {"dropout", nullptr},
           {"unk_token", options_.unk_token ? json(*options_.unk_token) : json()},
-          {"continuing_subword_prefix", nullptr},
+          {"continuing_subword_prefix", options_.continuing_subword_prefix.empty()
+                                            ? json()
+                                            : json(options_.continuing_subword_prefix)},
           {"end_of_word_suffix",
            options_.end_of_word_suffix.empty() ? json() : json(options_.end_of_word_suffix)},
           {"fuse_unk", options_.fuse_unk},
-          {"byte_fallback", false},
+          {"byte_fallback", options_.byte_fallback},
           {"ignore_merges", options_.ignore_merges},
           {"vocab", vocab_.to_json()},
           {"merges", std::move(merges)}};

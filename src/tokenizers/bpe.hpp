@@ -4,14 +4,20 @@
 #include <utility>
 
 #include "tokenizers/components.hpp"
+#include "tokenizers/merging.hpp"
 #include "tokenizers/vocab.hpp"
+#include "tokenizers/word_cache.hpp"
 
 namespace weft::tokenizers {
 
 struct BpeOptions {
+  bool bytes = true;  ///< the vocabulary spells bytes (ByteLevel); else characters
   std::optional<std::string> unk_token = {};
   bool fuse_unk = false;
+  bool byte_fallback = false;  ///< a character that is no token becomes <0x00> .. <0xFF>
   bool ignore_merges = false;  ///< a piece that is a token is taken whole
+  bool ranks_by_id = false;    ///< the id that a merge gives is its rank (tiktoken)
+  std::string continuing_subword_prefix = "";  ///< what all symbols but a piece's first carry
   /// What the last symbol of a piece carries in the vocabulary (CLIP: "</w>").
   std::string end_of_word_suffix = "";
   std::vector<std::string> whole = {};  ///< tokens that a piece equal to one of them is
@@ -20,10 +26,6 @@ struct BpeOptions {
 /// Which pair of ids becomes which id, and when: an open-addressing table.
 class MergeTable {
  public:
-  struct Merge {
-    uint32_t rank = 0;
-    int32_t id = -1;  ///< -1: no such merge
-  };
   void reserve(size_t count);
   /// The last insertion of a pair counts, as in Hugging Face.
   void insert(int32_t left, int32_t right, Merge merge);
@@ -49,9 +51,8 @@ class MergeTable {
   int shift_ = 63;
 };
 
-/// Byte-pair encoding (Sennrich et al., 2016) over bytes (Radford et al., 2019): the merge of
-/// lowest rank first, the leftmost of them. Pieces that were met before come from a cache of fixed
-/// size, one a thread.
+/// Byte-pair encoding (Sennrich et al., 2016), over bytes (Radford et al., 2019) or characters: the
+/// merge of lowest rank first, the leftmost of them. Pieces that were met before come from a cache.
 class Bpe final : public Model {
  public:
   using Merges = std::vector<std::pair<std::string, std::string>>;
@@ -66,22 +67,26 @@ class Bpe final : public Model {
   const Merges& merges() const { return merges_; }
 
  private:
-  /// A token and its bytes of one piece.
-  struct Part {
-    int32_t id;
-    uint32_t begin, end;
-  };
-  void merge(std::string_view piece, std::vector<Part>& out) const;
-  void shift_spans(std::string_view piece, std::vector<Part>& parts) const;
+  void tokenize_word(std::string_view text, Piece piece, std::vector<Token>& out) const;
+  bool spell_bytes(std::string_view word, std::vector<Symbol>& symbols) const;
+  void spell_characters(std::string_view word, std::vector<Symbol>& symbols) const;
+  int32_t character(std::string_view word, size_t begin, size_t end) const;
+  void shift_spans(std::string_view word, size_t begin, std::vector<Token>& tokens,
+                   size_t first) const;
+  bool splits_at_metaspace() const;
 
   BpeOptions options_;
   Vocab vocab_;
   Merges merges_;
   MergeTable table_;
-  std::array<int32_t, 256> bytes_{}, last_bytes_{};  // -1: not in the vocabulary
+  // -1: not in the vocabulary
+  std::array<int32_t, 256> bytes_{}, last_bytes_{};  // of a text of bytes
+  std::array<int32_t, 256> fallback_{};
+  std::array<int32_t, 128> ascii_{};
   TextTable whole_;
   int32_t unk_ = -1;
-  uint64_t serial_;  // tells the caches of two models apart
+  bool splits_ = false;  // see splits_at_metaspace()
+  WordCache cache_;
 };
 
 /// Reads "a b" or ["a", "b"].

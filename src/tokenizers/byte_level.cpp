@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "tokenizers/char_kinds.hpp"
+#include "tokenizers/decoders.hpp"
 #include "tokenizers/unicode.hpp"
 
 namespace weft::tokenizers {
@@ -48,8 +50,11 @@ constexpr auto kAsciiKinds = [] {
 Kind next_kind(std::string_view text, size_t& at) {
   const auto byte = static_cast<uint8_t>(text[at]);
   if (byte < 0x80) return ++at, kAsciiKinds[byte];
-  const auto c = next_code_point(text, at);
-  return is_letter(c) ? kLetter : is_number(c) ? kNumber : is_white_space(c) ? kSpace : kOther;
+  const auto kinds = char_kinds(next_code_point(text, at));
+  return kinds & kAnyLetter ? kLetter
+         : kinds & kNumeral ? kNumber
+         : kinds & kBlank   ? kSpace
+                            : kOther;
 }
 
 size_t contraction(std::string_view rest) {
@@ -118,7 +123,6 @@ bool append_symbol_bytes(std::string_view token, std::string& bytes) {
 }
 
 void ByteLevel::split(Text& text, std::vector<Piece>& pieces) const {
-  static thread_local std::vector<Piece> out;
   if (add_prefix_space_) {
     Text spaced;
     for (auto& piece : pieces) {
@@ -136,7 +140,11 @@ void ByteLevel::split(Text& text, std::vector<Piece>& pieces) const {
     text.bytes = std::move(spaced.bytes);
     text.source = std::move(spaced.source);
   }
-  if (!use_regex_) return;
+  if (use_regex_) ByteLevelSplit().split(text, pieces);
+}
+
+void ByteLevelSplit::split(Text& text, std::vector<Piece>& pieces) const {
+  static thread_local std::vector<Piece> out;
   out.clear();
   for (const auto& piece : pieces) {
     const auto part = std::string_view(text.bytes).substr(0, piece.end);
@@ -169,8 +177,20 @@ void Digits::split(Text& text, std::vector<Piece>& pieces) const {
   pieces.assign(out.begin(), out.end());
 }
 
-void ByteLevelDecoder::decode(std::string_view token, bool, std::string& bytes) const {
-  if (!append_symbol_bytes(token, bytes)) bytes += token;
+namespace {
+
+class ByteLevelStage final : public BytesStage {
+ public:
+  using BytesStage::BytesStage;
+  void append(const std::string& token, std::string& bytes) override {
+    if (!append_symbol_bytes(token, bytes)) bytes += token;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<DecodeStage> ByteLevelDecoder::start(DecodeStage* next) const {
+  return std::make_unique<ByteLevelStage>(next);
 }
 
 void PostProcessor::adjust(Encoding& encoding) const {

@@ -26,6 +26,16 @@ class ByteLevel final : public PreTokenizer {
   bool use_regex_;
 };
 
+/// The pattern as a Split has it.
+inline constexpr std::string_view kGpt2Pattern =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+
+/// A split by that pattern alone.
+class ByteLevelSplit final : public PreTokenizer {
+ public:
+  void split(Text& text, std::vector<Piece>& pieces) const override;
+};
+
 /// Sets digits apart: each, or runs of them.
 class Digits final : public PreTokenizer {
  public:
@@ -52,7 +62,7 @@ class PreTokenizerSequence final : public PreTokenizer {
 /// Tokens back to bytes; a token with characters outside the alphabet stands for itself.
 class ByteLevelDecoder final : public Decoder {
  public:
-  void decode(std::string_view token, bool first, std::string& bytes) const override;
+  std::unique_ptr<DecodeStage> start(DecodeStage* next) const override;
 };
 
 }  // namespace weft::tokenizers

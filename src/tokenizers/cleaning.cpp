@@ -6,7 +6,7 @@
 #include <utf8proc.h>
 
 #include "tokenizers/html.hpp"
-#include "tokenizers/nfc.hpp"
+#include "tokenizers/normal_forms.hpp"
 #include "tokenizers/python_unicode.hpp"
 
 namespace weft::tokenizers {
@@ -152,7 +152,7 @@ void fix_line(Chars& line, bool unescape) {
     if (unescape) unescape_html_strictly(line);
     replace_characters(line, fixed);
     remove_controls(fixed);
-    compose(fixed, UnicodeData::python);
+    normalize(fixed, Form::nfc, UnicodeData::python);
     std::swap(line, fixed);
   } while (!same(line, before));
 }

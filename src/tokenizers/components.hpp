@@ -22,18 +22,32 @@ constexpr int64_t kMaxTokens = 4'000'000;  ///< of a vocabulary
 constexpr int64_t kMaxMerges = 2'000'000;
 constexpr int64_t kMaxTextBytes = 10'000'000;  ///< of one text
 
+constexpr size_t kMaxRewrittenBytes = 160'000'000;
+
+/// Error where a text that rules rewrite has grown out of all proportion.
+void check_growth(size_t bytes);
+
 /// A part of the input between added tokens on its way through the pipeline: valid UTF-8 and, where
 /// offsets are asked for, the span of the input that each byte comes from.
 struct Text {
   std::string bytes = {};
   std::vector<Offset> source = {};  ///< one a byte; empty where `tracked` is false
   bool tracked = false;
+  bool at_start = true;  ///< it is the beginning of the input
 
   void clear() {
     bytes.clear();
     source.clear();
   }
   void append(char32_t code_point, Offset from);
+  void append(std::string_view characters, Offset from);
+  /// Bytes [begin, end) of another text, which is tracked where this one is.
+  void append(const Text& other, size_t begin, size_t end);
+  /// Takes the bytes and spans of `other`, which gets those of this one.
+  void swap(Text& other) {
+    bytes.swap(other.bytes);
+    source.swap(other.source);
+  }
 };
 
 /// Bytes [begin, end) of Text::bytes.
@@ -73,6 +87,10 @@ class Model {
   virtual std::optional<int64_t> id(std::string_view token) const = 0;
   /// nullptr where there is no such id.
   virtual const std::string* token(int64_t id) const = 0;
+  /// How Encoding::tokens writes a token of a text.
+  virtual std::string written(const Token& token, std::string_view) const {
+    return *this->token(token.id);
+  }
   virtual json to_json() const = 0;
 };
 
@@ -88,11 +106,25 @@ struct PostProcessor {
   void adjust(Encoding& encoding) const;
 };
 
+/// One step of decoding, with the state of one text.
+class DecodeStage {
+ public:
+  explicit DecodeStage(DecodeStage* next) : next_(next) {}
+  virtual ~DecodeStage() = default;
+  /// A part of a token; `last` ends the token.
+  virtual void push(std::string_view part, bool last) = 0;
+  /// The end of the text; the stage is as new afterwards.
+  virtual void finish() { next_->finish(); }
+
+ protected:
+  DecodeStage* next_;
+};
+
 class Decoder {
  public:
   virtual ~Decoder() = default;
-  /// Appends the bytes of one token; they need not be whole characters.
-  virtual void decode(std::string_view token, bool first, std::string& bytes) const = 0;
+  /// A stage that hands on to `next`; neither it nor this decoder may go before the stage.
+  virtual std::unique_ptr<DecodeStage> start(DecodeStage* next) const = 0;
 };
 
 /// Where a component of a file stands, for its errors.
@@ -116,6 +148,11 @@ int64_t int_member(const json& object, const char* key, int64_t low, int64_t hig
                    const Where& where);
 int64_t int_value(const json& value, int64_t low, int64_t high, const Where& where);
 std::string type_of(const json& component, const Where& where);
+
+/// nullptr where the member is absent or null.
+const json* optional_member(const json& object, const char* key, const Where& where);
+/// The array that a Sequence has under `key`.
+const json& parts_of(const json& component, const char* key, const Where& where);
 
 /// token -> id of a JSON object; sorted by id, none twice.
 std::vector<std::pair<std::string, int64_t>> read_vocab(const json& object, const Where& where);

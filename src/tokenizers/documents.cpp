@@ -136,6 +136,23 @@ json bert_document(const fs::path& path, const json& config) {
             {"vocab", std::move(vocab)}}}};
 }
 
+json read_added_tokens_decoder(const json& config, const Where& where) {
+  auto added = json::array();
+  const auto tokens = config.find("added_tokens_decoder");
+  if (tokens == config.end()) return added;
+  const auto here = where.at("added_tokens_decoder");
+  if (!tokens->is_object()) fail_at(here, "expected an object");
+  for (const auto& [key, token] : tokens->items()) {
+    int64_t id = -1;
+    const auto [end, code] = std::from_chars(key.data(), key.data() + key.size(), id);
+    if (code != std::errc() || end != key.data() + key.size() || !token.is_object())
+      fail_at(here.at(key), "expected an id and its token");
+    added.push_back(token);
+    added.back()["id"] = id;
+  }
+  return added;
+}
+
 json gpt2_document(const fs::path& vocab_file, json vocab, const json& config) {
   if (!vocab.is_object())
     fail("{}: expected an object of tokens and ids, found {}", vocab_file.string(),
@@ -149,19 +166,7 @@ json gpt2_document(const fs::path& vocab_file, json vocab, const json& config) {
         vocab_file.string(), kind);
   if (flag(config, "add_bos_token", false, where))
     fail_unsupported(where.at("add_bos_token"), "true");
-  auto added = json::array();
-  if (const auto tokens = config.find("added_tokens_decoder"); tokens != config.end()) {
-    const auto here = where.at("added_tokens_decoder");
-    if (!tokens->is_object()) fail_at(here, "expected an object");
-    for (const auto& [key, token] : tokens->items()) {
-      int64_t id = -1;
-      const auto [end, code] = std::from_chars(key.data(), key.data() + key.size(), id);
-      if (code != std::errc() || end != key.data() + key.size() || !token.is_object())
-        fail_at(here.at(key), "expected an id and its token");
-      added.push_back(token);
-      added.back()["id"] = id;
-    }
-  }
+  auto added = read_added_tokens_decoder(config, where);
   for (const auto* key : {"unk_token", "bos_token", "eos_token", "pad_token"}) {
     const auto given = config.contains(key) ? token_content(config[key]) : std::string();
     if (given.empty() && key == std::string_view("pad_token")) continue;

@@ -11,6 +11,9 @@ namespace weft::tokenizers {
 /// An entry of "added_tokens".
 json special_token(int64_t id, const std::string& content);
 
+/// The "added_tokens" that the added_tokens_decoder of a tokenizer_config.json stands for.
+json read_added_tokens_decoder(const json& config, const Where& where);
+
 /// A byte-level BPE; `post_processor` may be null.
 json byte_level_document(json vocab, json merges, json added_tokens, bool add_prefix_space,
                          json post_processor);

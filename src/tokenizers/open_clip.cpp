@@ -10,6 +10,7 @@
 #include "tokenizers/byte_level.hpp"
 #include "tokenizers/cleaning.hpp"
 #include "tokenizers/clip_split.hpp"
+#include "tokenizers/decoders.hpp"
 #include "tokenizers/documents.hpp"
 #include "tokenizers/unicode.hpp"
 
@@ -67,13 +68,22 @@ std::vector<std::pair<std::string, int64_t>> vocabulary(const Bpe::Merges& merge
   return out;
 }
 
+class WordEndStage final : public BytesStage {
+ public:
+  using BytesStage::BytesStage;
+  void append(const std::string& token, std::string& bytes) override {
+    std::string_view symbols = token;
+    const bool ends = symbols.ends_with(kEndOfWord);
+    if (ends) symbols.remove_suffix(std::string_view(kEndOfWord).size());
+    append_symbol_bytes(symbols, bytes);
+    if (ends) bytes += ' ';
+  }
+};
+
 class WordEndDecoder final : public Decoder {
  public:
-  void decode(std::string_view token, bool, std::string& bytes) const override {
-    const bool ends = token.ends_with(kEndOfWord);
-    if (ends) token.remove_suffix(std::string_view(kEndOfWord).size());
-    append_symbol_bytes(token, bytes);
-    if (ends) bytes += ' ';
+  std::unique_ptr<DecodeStage> start(DecodeStage* next) const override {
+    return std::make_unique<WordEndStage>(next);
   }
 };
 
@@ -90,6 +100,7 @@ PipelineParts parts_of(Bpe::Merges merges, const std::string& file) {
   parts.decoder = std::make_unique<WordEndDecoder>();
   parts.post.single = {start, PostProcessor::kText, start + 1};
   parts.specials = {start, start + 1};
+  parts.pad = 0;
   return parts;
 }
 

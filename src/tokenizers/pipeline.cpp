@@ -1,8 +1,10 @@
 #include "tokenizers/pipeline.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/fail.hpp"
+#include "tokenizers/decoders.hpp"
 #include "tokenizers/padding.hpp"
 #include "tokenizers/unicode.hpp"
 
@@ -44,41 +46,25 @@ std::string_view checked(std::string_view text, std::string& scratch) {
 
 class PipelineStream final : public DecodeStream {
  public:
-  PipelineStream(const Pipeline& pipeline, bool skip_special)
-      : pipeline_(pipeline), skip_special_(skip_special) {}
+  PipelineStream(const Pipeline& pipeline, const Decoder& decoder, bool skip_special)
+      : pipeline_(pipeline), skip_special_(skip_special), first_(decoder.start(&last_)) {}
 
   std::string push(int64_t id) override {
-    if (pipeline_.decode_token(id, skip_special_, first_, bytes_)) first_ = false;
-    // An unfinished sequence at the end waits for its other bytes; it is at most 3 long.
-    size_t whole = bytes_.size();
-    for (size_t back = 1; back <= std::min<size_t>(3, bytes_.size()); ++back) {
-      const auto tail = std::string_view(bytes_).substr(bytes_.size() - back);
-      if ((static_cast<uint8_t>(tail[0]) & 0xC0) == 0x80) continue;
-      bool truncated = false;
-      if (static_cast<uint8_t>(tail[0]) >= 0x80 && invalid_utf8_length(tail, truncated) == back &&
-          truncated)
-        whole -= back;
-      break;
-    }
-    std::string out;
-    append_lossy(std::string_view(bytes_).substr(0, whole), out);
-    bytes_.erase(0, whole);
-    return out;
+    const auto* token = pipeline_.decoded_token(id, skip_special_);
+    if (token) first_->push(*token, true);
+    return std::exchange(last_.text, {});
   }
 
   std::string flush() override {
-    std::string out;
-    append_lossy(bytes_, out);
-    bytes_.clear();
-    first_ = true;
-    return out;
+    first_->finish();
+    return std::exchange(last_.text, {});
   }
 
  private:
   const Pipeline& pipeline_;
   bool skip_special_;
-  bool first_ = true;
-  std::string bytes_;
+  CollectStage last_;
+  std::unique_ptr<DecodeStage> first_;
 };
 
 }  // namespace
@@ -102,9 +88,9 @@ bool Pipeline::walk_normalized(Text& text, const Sink& sink) const {
   part.tracked = text.tracked;
   while (at < text.bytes.size()) {
     const auto found = normalized_.next(text.bytes, at);
-    part.bytes.assign(text.bytes, at, found.begin - at);
-    if (text.tracked)
-      part.source.assign(text.source.begin() + at, text.source.begin() + found.begin);
+    part.clear();
+    part.append(text, at, found.begin);
+    part.at_start = text.at_start && at == 0;
     if (!walk_plain(part, sink)) return false;
     if (found.id >= 0 && !sink(text, {found}, true)) return false;
     at = found.end;
@@ -118,6 +104,7 @@ void Pipeline::walk(std::string_view text, bool tracked, const Sink& sink) const
   int64_t code_point = 0;
   const auto take = [&](size_t begin, size_t end) {
     part.clear();
+    part.at_start = begin == 0;
     part.bytes = text.substr(begin, end - begin);
     if (!tracked) return;
     part.source.reserve(end - begin);
@@ -149,7 +136,7 @@ Encoding Pipeline::encode(std::string_view input, const EncodeOptions& options) 
            out.ids.push_back(token.id);
            // An added token is written as it was found, white space that it takes in included.
            out.tokens.push_back(added ? text.bytes.substr(token.begin, token.end - token.begin)
-                                      : *model_->token(token.id));
+                                      : model_->written(token, text.bytes));
            out.offsets.push_back(token.begin < token.end ? Offset{text.source[token.begin].begin,
                                                                   text.source[token.end - 1].end}
                                                          : Offset{});
@@ -234,30 +221,22 @@ int64_t Pipeline::pad_id() const {
   return *pad_;
 }
 
-bool Pipeline::decode_token(int64_t id, bool skip_special, bool first, std::string& bytes) const {
-  const auto* token = find_token(id);
-  if (!token || (skip_special && is_special(id))) return false;
-  if (decoder_) {
-    decoder_->decode(*token, first, bytes);
-  } else {
-    if (!first) bytes += ' ';
-    bytes += *token;
-  }
-  return true;
+const std::string* Pipeline::decoded_token(int64_t id, bool skip_special) const {
+  return skip_special && is_special(id) ? nullptr : find_token(id);
 }
 
 std::string Pipeline::decode(const std::vector<int64_t>& ids, bool skip_special) const {
-  std::string bytes, out;
-  bool first = true;
+  CollectStage text;
+  const auto first = decoder_->start(&text);
   for (const auto id : ids) {
-    if (decode_token(id, skip_special, first, bytes)) first = false;
+    if (const auto* token = decoded_token(id, skip_special)) first->push(*token, true);
   }
-  append_lossy(bytes, out);
-  return out;
+  first->finish();
+  return std::move(text.text);
 }
 
 std::unique_ptr<DecodeStream> Pipeline::stream(bool skip_special) const {
-  return std::make_unique<PipelineStream>(*this, skip_special);
+  return std::make_unique<PipelineStream>(*this, *decoder_, skip_special);
 }
 
 }  // namespace weft::tokenizers

@@ -15,8 +15,9 @@ struct PipelineParts {
   std::unique_ptr<Model> model = {};
   std::unique_ptr<Decoder> decoder = {};
   PostProcessor post = {};
-  std::vector<int64_t> specials = {};  ///< ids of the model; a text names them by their tokens
-  int64_t pad = 0;
+  std::vector<AddedToken> added = {};  ///< which texts are searched for
+  std::vector<int64_t> specials = {};  ///< ids of the model, which no text is searched for
+  std::optional<int64_t> pad = {};
 };
 
 /// A tokenizer.json at work.
@@ -40,8 +41,8 @@ class Pipeline : public Tokenizer {
   int64_t pad_id() const override;
   void save(const std::filesystem::path& tokenizer_json) const override;
 
-  /// Appends the bytes of one token of a decoded text; false where it is left out.
-  bool decode_token(int64_t id, bool skip_special, bool first, std::string& bytes) const;
+  /// The token that decoding reads for an id; nullptr where it is left out.
+  const std::string* decoded_token(int64_t id, bool skip_special) const;
 
  protected:
   const Model& model() const { return *model_; }
@@ -52,6 +53,7 @@ class Pipeline : public Tokenizer {
   using Sink = std::function<bool(const Text&, const std::vector<Token>&, bool added)>;
   const std::string* find_token(int64_t id) const;
   void read_added_tokens(const Where& where);
+  void set_added_tokens(const std::vector<AddedToken>& tokens, const Where& where);
   void read_pad(const json& config, const Where& where);
   void walk(std::string_view text, bool tracked, const Sink& sink) const;
   bool walk_normalized(Text& text, const Sink& sink) const;
@@ -70,6 +72,9 @@ class Pipeline : public Tokenizer {
   std::optional<int64_t> pad_;
   int64_t size_ = 0;
 };
+
+/// An entry of "added_tokens".
+AddedToken read_added_token(const json& token, const Where& where);
 
 /// The text of a token in tokenizer_config.json: a string or {"content": ..}; "" for anything else.
 std::string token_content(const json& token);

@@ -1,6 +1,7 @@
 #include <weft/io/file.hpp>
 
 #include "core/fail.hpp"
+#include "tokenizers/decoders.hpp"
 #include "tokenizers/pipeline.hpp"
 
 namespace weft::tokenizers {
@@ -23,6 +24,7 @@ Pipeline::Pipeline(PipelineParts parts, const std::string& file)
       size_(model_->size()) {
   for (const auto id : parts.specials)
     added_[id] = {.id = id, .content = *model_->token(id), .special = true};
+  if (!parts.added.empty()) set_added_tokens(parts.added, {file, "added_tokens"});
 }
 
 Pipeline::Pipeline(json document, const json& config, const std::string& file) : file_(file) {
@@ -35,6 +37,7 @@ Pipeline::Pipeline(json document, const json& config, const std::string& file) :
   pre_tokenizer_ = make_pre_tokenizer(part("pre_tokenizer"), here("pre_tokenizer"));
   post_ = make_post_processor(part("post_processor"), here("post_processor"));
   decoder_ = make_decoder(part("decoder"), here("decoder"));
+  if (!decoder_) decoder_ = std::make_unique<JoinDecoder>();
   member(document, "model", root);
   model_ =
       make_model(part("model"), pre_tokenizer_ && pre_tokenizer_->gives_bytes(), here("model"));
@@ -48,30 +51,39 @@ Pipeline::Pipeline(json document, const json& config, const std::string& file) :
   read_pad(config, here("padding"));
 }
 
+AddedToken read_added_token(const json& value, const Where& where) {
+  AddedToken token;
+  const auto& content = member(value, "content", where);
+  if (!content.is_string()) fail_at(where.at("content"), "expected a string");
+  token.content = content.get<std::string>();
+  token.id = int_member(value, "id", 0, kMaxTokens - 1, where);
+  token.single_word = flag(value, "single_word", false, where);
+  token.lstrip = flag(value, "lstrip", false, where);
+  token.rstrip = flag(value, "rstrip", false, where);
+  token.special = flag(value, "special", false, where);
+  token.normalized = flag(value, "normalized", !token.special, where);
+  return token;
+}
+
 void Pipeline::read_added_tokens(const Where& where) {
   const auto& list = document_["added_tokens"];
-  size_ = model_->size();
-  if (list.is_null()) return;
-  if (!list.is_array())
+  std::vector<AddedToken> tokens;
+  if (!list.is_null() && !list.is_array())
     fail_at(where, fmt::format("expected an array, found {}", list.type_name()));
+  for (size_t i = 0; i < list.size(); ++i) tokens.push_back(read_added_token(list[i], where.at(i)));
+  set_added_tokens(tokens, where);
+}
+
+void Pipeline::set_added_tokens(const std::vector<AddedToken>& tokens, const Where& where) {
+  size_ = model_->size();
   std::vector<AddedToken> raw, normalized;
   std::vector<std::string> raw_texts, normalized_texts;
-  for (size_t i = 0; i < list.size(); ++i) {
-    const auto here = where.at(i);
-    AddedToken token;
-    const auto& content = member(list[i], "content", here);
-    if (!content.is_string()) fail_at(here.at("content"), "expected a string");
-    token.content = content.get<std::string>();
-    token.id = int_member(list[i], "id", 0, kMaxTokens - 1, here);
-    token.single_word = flag(list[i], "single_word", false, here);
-    token.lstrip = flag(list[i], "lstrip", false, here);
-    token.rstrip = flag(list[i], "rstrip", false, here);
-    token.special = flag(list[i], "special", false, here);
-    token.normalized = flag(list[i], "normalized", !token.special, here);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    auto token = tokens[i];
     if (const auto in_model = model_->id(token.content)) {
       token.id = *in_model;
     } else if (const auto* other = find_token(token.id)) {
-      fail_at(here,
+      fail_at(where.at(i),
               fmt::format("the id {} of '{}' belongs to '{}'", token.id, token.content, *other));
     } else {
       ++size_;

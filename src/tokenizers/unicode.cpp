@@ -56,6 +56,32 @@ constexpr Range kLateClasses[] = {
     {0x11A47, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D42}, {0x11D44, 0x11D45},
     {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E08F, 0x1E08F},
     {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}};
+// Compatibility decompositions that they do not know.
+constexpr Range kLateCompatibility[] = {{0x32FF, 0x32FF},   {0xA7F2, 0xA7F4},   {0xAB69, 0xAB69},
+                                        {0x10781, 0x10785}, {0x10787, 0x107B0}, {0x107B2, 0x107BA},
+                                        {0x11938, 0x11938}, {0x1E030, 0x1E06D}, {0x1F16C, 0x1F16C},
+                                        {0x1FBF0, 0x1FBF9}};
+// Marks that StripAccents (Unicode 9) leaves.
+constexpr Range kLateAnyMarks[] = {
+    {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},
+    {0xAFA, 0xAFF},     {0xB55, 0xB55},     {0xC04, 0xC04},     {0xC3C, 0xC3C},
+    {0xCF3, 0xCF3},     {0xD00, 0xD00},     {0xD3B, 0xD3C},     {0xD81, 0xD81},
+    {0xEBA, 0xEBA},     {0xECE, 0xECE},     {0x1715, 0x1715},   {0x180F, 0x180F},
+    {0x1ABF, 0x1ACE},   {0x1CF7, 0x1CF7},   {0x1DF6, 0x1DFA},   {0xA82C, 0xA82C},
+    {0xA8FF, 0xA8FF},   {0x10D24, 0x10D27}, {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF},
+    {0x10F46, 0x10F50}, {0x10F82, 0x10F85}, {0x11070, 0x11070}, {0x11073, 0x11074},
+    {0x110C2, 0x110C2}, {0x11145, 0x11146}, {0x111C9, 0x111C9}, {0x111CE, 0x111CF},
+    {0x11241, 0x11241}, {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x1182C, 0x1183A},
+    {0x11930, 0x11935}, {0x11937, 0x11938}, {0x1193B, 0x1193E}, {0x11940, 0x11940},
+    {0x11942, 0x11943}, {0x119D1, 0x119D7}, {0x119DA, 0x119E0}, {0x119E4, 0x119E4},
+    {0x11A01, 0x11A0A}, {0x11A33, 0x11A39}, {0x11A3B, 0x11A3E}, {0x11A47, 0x11A47},
+    {0x11A51, 0x11A5B}, {0x11A8A, 0x11A99}, {0x11D31, 0x11D36}, {0x11D3A, 0x11D3A},
+    {0x11D3C, 0x11D3D}, {0x11D3F, 0x11D45}, {0x11D47, 0x11D47}, {0x11D8A, 0x11D8E},
+    {0x11D90, 0x11D91}, {0x11D93, 0x11D97}, {0x11EF3, 0x11EF6}, {0x11F00, 0x11F01},
+    {0x11F03, 0x11F03}, {0x11F34, 0x11F3A}, {0x11F3E, 0x11F42}, {0x13440, 0x13440},
+    {0x13447, 0x13455}, {0x16F4F, 0x16F4F}, {0x16F7F, 0x16F87}, {0x16FE4, 0x16FE4},
+    {0x16FF0, 0x16FF1}, {0x1CF00, 0x1CF2D}, {0x1CF30, 0x1CF46}, {0x1E08F, 0x1E08F},
+    {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}};
 constexpr Range kLateControls[] = {
     {0x890, 0x891}, {0x8E2, 0x8E2}, {0x110CD, 0x110CD}, {0x13430, 0x1343F}};
 constexpr Range kIdeographs[] = {{0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},
@@ -237,16 +263,34 @@ bool is_nonspacing_mark(char32_t c) {
   return category(c) == UTF8PROC_CATEGORY_MN ? !contains(kLateMarks, c) : c == 0x1734;
 }
 
-size_t canonical_decomposition(char32_t c, char32_t (&out)[4]) {
-  // The one decomposition that Hugging Face's tables, older than utf8proc's, do not have.
-  if (c < 0xC0 || c == 0x11938) return out[0] = c, 1;
-  utf8proc_int32_t parts[4];
+bool is_mark(char32_t c) {
+  if (c < 0x300) return false;
+  const auto kind = category(c);
+  if (kind >= UTF8PROC_CATEGORY_MN && kind <= UTF8PROC_CATEGORY_ME)
+    return !contains(kLateAnyMarks, c);
+  return c == 0x1CF2 || c == 0x1CF3;
+}
+
+static size_t decomposition(char32_t c, int options, char32_t (&out)[kMaxDecomposition]) {
+  utf8proc_int32_t parts[kMaxDecomposition];
   int last_boundclass = 0;
-  const auto length = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts, 4,
-                                              UTF8PROC_DECOMPOSE, &last_boundclass);
-  if (length < 1 || length > 4) return out[0] = c, 1;
+  const auto length =
+      utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts, kMaxDecomposition,
+                              static_cast<utf8proc_option_t>(options), &last_boundclass);
+  if (length < 1 || length > static_cast<utf8proc_ssize_t>(kMaxDecomposition)) return out[0] = c, 1;
   for (utf8proc_ssize_t i = 0; i < length; ++i) out[i] = static_cast<char32_t>(parts[i]);
   return static_cast<size_t>(length);
+}
+
+size_t canonical_decomposition(char32_t c, char32_t (&out)[kMaxDecomposition]) {
+  // The one decomposition that Hugging Face's tables, older than utf8proc's, do not have.
+  if (c < 0xC0 || c == 0x11938) return out[0] = c, 1;
+  return decomposition(c, UTF8PROC_DECOMPOSE, out);
+}
+
+size_t compatibility_decomposition(char32_t c, char32_t (&out)[kMaxDecomposition]) {
+  if (c < 0xA0 || (c >= 0x32FF && contains(kLateCompatibility, c))) return out[0] = c, 1;
+  return decomposition(c, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT, out);
 }
 
 int combining_class(char32_t c) {

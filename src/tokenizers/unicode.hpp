@@ -52,9 +52,13 @@ bool is_bert_control(char32_t c);      ///< removed by BertNormalizer's clean_te
 bool is_bert_ideograph(char32_t c);    ///< the CJK blocks that BertNormalizer sets apart
 bool is_bert_punctuation(char32_t c);  ///< ASCII punctuation and symbols, and \p{P}
 bool is_nonspacing_mark(char32_t c);   ///< Mn, as strip_accents removes it
+bool is_mark(char32_t c);              ///< \p{M}, as StripAccents removes it
 
+constexpr size_t kMaxDecomposition = 18;
 /// Canonical decomposition of one code point (NFD without reordering); returns its length.
-size_t canonical_decomposition(char32_t c, char32_t (&out)[4]);
+size_t canonical_decomposition(char32_t c, char32_t (&out)[kMaxDecomposition]);
+/// Compatibility decomposition (NFKD), the same way.
+size_t compatibility_decomposition(char32_t c, char32_t (&out)[kMaxDecomposition]);
 int combining_class(char32_t c);
 /// Full lower case; returns its length.
 size_t lowercase(char32_t c, char32_t (&out)[2]);

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "tokenizers/decoders.hpp"
 #include "tokenizers/unicode.hpp"
 
 namespace weft::tokenizers {
@@ -80,24 +81,45 @@ json WordPiece::to_json() const {
           {"vocab", vocab_.to_json()}};
 }
 
-void WordPieceDecoder::decode(std::string_view token, bool first, std::string& bytes) const {
-  std::string text;
-  if (first) {
-    text = token;
-  } else if (token.starts_with(prefix_)) {
-    text = token.substr(prefix_.size());
-  } else {
-    text = " ";
-    text += token;
+namespace {
+
+class WordPieceStage final : public TokenStage {
+ public:
+  WordPieceStage(DecodeStage* next, std::string_view prefix, bool cleanup)
+      : TokenStage(next), prefix_(prefix), cleanup_(cleanup) {}
+  void take(std::string& token) override {
+    if (!first_) {
+      if (token.starts_with(prefix_)) {
+        token.erase(0, prefix_.size());
+      } else {
+        token.insert(token.begin(), ' ');
+      }
+    }
+    first_ = false;
+    if (cleanup_) {
+      static constexpr std::pair<std::string_view, std::string_view> kRules[] = {
+          {" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+          {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+          {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+      for (const auto& [from, to] : kRules) replace_all(token, from, to);
+    }
+    next_->push(token, true);
   }
-  if (cleanup_) {
-    static constexpr std::pair<std::string_view, std::string_view> kRules[] = {
-        {" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
-        {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
-        {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
-    for (const auto& [from, to] : kRules) replace_all(text, from, to);
+  void finish() override {
+    first_ = true;
+    next_->finish();
   }
-  bytes += text;
+
+ private:
+  std::string_view prefix_;
+  bool cleanup_;
+  bool first_ = true;
+};
+
+}  // namespace
+
+std::unique_ptr<DecodeStage> WordPieceDecoder::start(DecodeStage* next) const {
+  return std::make_unique<WordPieceStage>(next, prefix_, cleanup_);
 }
 
 }  // namespace weft::tokenizers

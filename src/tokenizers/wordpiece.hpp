@@ -38,7 +38,7 @@ class WordPieceDecoder final : public Decoder {
  public:
   WordPieceDecoder(std::string prefix, bool cleanup)
       : prefix_(std::move(prefix)), cleanup_(cleanup) {}
-  void decode(std::string_view token, bool first, std::string& bytes) const override;
+  std::unique_ptr<DecodeStage> start(DecodeStage* next) const override;
 
  private:
   std::string prefix_;

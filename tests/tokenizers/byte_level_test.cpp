@@ -20,6 +20,7 @@ TEST_P(Goldens, AreEqual) {
   for (const auto& row : rows) weft::test::expect_golden(*tokenizer, row);
 }
 
-INSTANTIATE_TEST_SUITE_P(ByteLevel, Goldens, testing::Values("phi-2", "whisper"));
+INSTANTIATE_TEST_SUITE_P(ByteLevel, Goldens,
+                         testing::Values("phi-2", "whisper", "phi-3-mini", "t5"));
 
 }  // namespace byte_level_test

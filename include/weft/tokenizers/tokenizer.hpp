@@ -117,20 +117,38 @@ class WEFT_API Tokenizer {
 /// The files that load_tokenizer() looks for in a folder: the first that is there is read,
 /// vocab.json with merges.txt.
 inline constexpr std::string_view kTokenizerFiles[] = {"bpe_simple_vocab_16e6.txt.gz",
-                                                       "tokenizer.json", "vocab.txt", "vocab.json"};
+                                                       "tokenizer.json",
+                                                       "vocab.txt",
+                                                       "vocab.json",
+                                                       "tokenizer.model",
+                                                       "spiece.model"};
 
 /// That file of a folder; an empty path where there is none of them.
 WEFT_API std::filesystem::path find_tokenizer(const std::filesystem::path& folder);
 
 /// Reads `path`: a tokenizer.json, a BERT vocab.txt, a GPT-2 vocab.json with merges.txt beside it,
-/// OpenAI's bpe_simple_vocab_16e6.txt.gz, or a folder that holds one of them. OpenAI's file is read
-/// as open_clip does, with its cleaning of texts and 0 as padding; CLIP's tokenizer.json as Hugging
-/// Face does. A tokenizer_config.json beside the
-/// file names the padding token and, for a vocab.txt, do_lower_case, strip_accents and
-/// tokenize_chinese_chars; for a vocab.json, the special tokens and add_prefix_space.
+/// a SentencePiece .model, a .tiktoken file, OpenAI's bpe_simple_vocab_16e6.txt.gz, or a folder
+/// that holds one of kTokenizerFiles. OpenAI's file is read as open_clip does, with its cleaning of
+/// texts and 0 as padding; CLIP's tokenizer.json as Hugging Face does. A .model is read as
+/// sentencepiece does; in a folder with a tokenizer_config.json as transformers does for its
+/// tokenizer_class (T5Tokenizer, LlamaTokenizer, SiglipTokenizer). A .tiktoken file is told by its
+/// name (gpt2, r50k, p50k, multilingual, cl100k, o200k); load_tiktoken() reads others. A
+/// tokenizer_config.json beside the file names the padding token and, for a vocab.txt,
+/// do_lower_case, strip_accents and tokenize_chinese_chars; for a vocab.json, the special tokens
+/// and add_prefix_space; for a .model, the special tokens, add_bos_token, add_eos_token,
+/// add_prefix_space, legacy and extra_ids.
 /// The truncation and padding stored in a tokenizer.json are kept by save() but not applied:
 /// EncodeOptions decide. Errors name the file and the key, or the component that is not supported.
 WEFT_API std::shared_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
+
+/// How a vocabulary of tiktoken splits texts: gpt2 (also r50k, p50k and Whisper's files), cl100k,
+/// o200k, and the patterns of Llama 3 and Qwen 2.
+enum class TiktokenPattern { gpt2, cl100k, o200k, llama3, qwen2 };
+
+/// Reads a .tiktoken file (lines of base64 and a rank). Ids are those of tiktoken's
+/// encode_ordinary(): special tokens in a text are text.
+WEFT_API std::shared_ptr<Tokenizer> load_tiktoken(const std::filesystem::path& path,
+                                                  TiktokenPattern pattern);
 
 }  // namespace weft::tokenizers
 
@@ -140,4 +158,7 @@ inline constexpr std::string_view enum_names<tokenizers::Padding>[] = {"none", "
                                                                        "max_length"};
 template <>
 inline constexpr std::string_view enum_names<tokenizers::Side>[] = {"right", "left"};
+template <>
+inline constexpr std::string_view enum_names<tokenizers::TiktokenPattern>[] = {
+    "gpt2", "cl100k", "o200k", "llama3", "qwen2"};
 }  // namespace weft

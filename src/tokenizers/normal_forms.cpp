@@ -1,4 +1,4 @@
-#include "tokenizers/nfc.hpp"
+#include "tokenizers/normal_forms.hpp"
 
 #include <algorithm>
 #include <unordered_map>
@@ -18,6 +18,13 @@ struct Part {
   int replaces;
 };
 
+bool keeps_compatibility(Form form) { return form == Form::nfc || form == Form::nfd; }
+
+// Below this every character is its own normal form.
+char32_t first_changed(Form form) {
+  return form == Form::nfc ? 0x300 : form == Form::nfd ? 0xC0 : 0xA0;
+}
+
 constexpr char32_t kHangul = 0xAC00, kLead = 0x1100, kVowel = 0x1161, kTail = 0x11A7;
 constexpr char32_t kLeads = 19, kVowels = 21, kTails = 28;
 
@@ -36,7 +43,7 @@ class Compositions {
       if (property->decomp_seqindex == UINT16_MAX || property->decomp_type != 0 ||
           property->comp_exclusion)
         continue;
-      char32_t parts[4];
+      char32_t parts[kMaxDecomposition];
       const auto length = canonical_decomposition(c, parts);
       if (length < 2) continue;
       found.emplace_back(c, std::u32string(parts, length));
@@ -73,17 +80,18 @@ int mark_class(char32_t c, UnicodeData data) {
   return data == UnicodeData::python ? python_combining_class(c) : combining_class(c);
 }
 
-std::vector<Part> decomposed(const Chars& chars, UnicodeData data) {
+std::vector<Part> decomposed(const Chars& chars, Form form, UnicodeData data) {
   std::vector<Part> out;
   out.reserve(chars.size() + 8);
-  char32_t parts[4];
+  char32_t parts[kMaxDecomposition];
   size_t run = 0;  // where the marks at the end of `out` begin
   const auto sort_marks = [&] {
     std::stable_sort(out.begin() + run, out.end(),
                      [](const Part& a, const Part& b) { return a.mark_class < b.mark_class; });
   };
   for (const auto& c : chars) {
-    auto length = canonical_decomposition(c.code, parts);
+    auto length = keeps_compatibility(form) ? canonical_decomposition(c.code, parts)
+                                            : compatibility_decomposition(c.code, parts);
     if (c.code == 0x11938 && data == UnicodeData::python)
       length = 2, parts[0] = 0x11935, parts[1] = 0x11930;
     for (size_t i = 0; i < length; ++i) {
@@ -126,21 +134,15 @@ std::vector<Part> composed(const std::vector<Part>& parts, UnicodeData data) {
 
 }  // namespace
 
-void compose(Chars& chars, UnicodeData data) {
-  // Below the combining marks every character is its own normal form.
-  if (std::ranges::all_of(chars, [](const Char& c) { return c.code < 0x300; })) return;
-  Chars out;
-  out.reserve(chars.size());
-  size_t at = 0;
-  for (const auto& part : composed(decomposed(chars, data), data)) {
-    if (part.replaces < 0) {
-      out.push_back({part.code, at > 0 ? chars[at - 1].from : Offset{}});
-      continue;
-    }
-    out.push_back({part.code, chars[std::min(at, chars.size() - 1)].from});
-    at += 1 + part.replaces;
-  }
-  chars = std::move(out);
+void normalize(Chars& chars, Form form, UnicodeData data) {
+  if (std::ranges::all_of(chars, [&](const Char& c) { return c.code < first_changed(form); }))
+    return;
+  auto parts = decomposed(chars, form, data);
+  if (form == Form::nfc || form == Form::nfkc) parts = composed(parts, data);
+  std::vector<Change> changes;
+  changes.reserve(parts.size());
+  for (const auto& part : parts) changes.push_back({part.code, -part.replaces});
+  apply_changes(changes, chars);
 }
 
 }  // namespace weft::tokenizers
