@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 #include <utf8proc.h>
 
-#include "tokenizers/char_kinds.hpp"
 #include "tokenizers/chars.hpp"
+#include "tokenizers/ranges.hpp"
 
 namespace weft::tokenizers {
 namespace {
@@ -23,10 +23,12 @@ uint32_t read_u32(std::string_view bytes, size_t at) {
   return out;
 }
 
+// Marks that came with Unicode 16 and 17 and that a rule of the first plane can stand before.
+constexpr Range kNewMarks[] = {{0x897, 0x897}, {0x1ACF, 0x1ADD}, {0x1AE0, 0x1AEB}};
+
 // For the borders of graphemes: marks younger than utf8proc as one that it knows.
 utf8proc_int32_t known_mark(char32_t c) {
-  const auto code = static_cast<utf8proc_int32_t>(c);
-  return (char_kinds(c) & kMark) && utf8proc_category(code) == UTF8PROC_CATEGORY_CN ? 0x300 : code;
+  return static_cast<utf8proc_int32_t>(contains(kNewMarks, c) ? 0x300 : c);
 }
 
 // `with` for `count` characters of the old text.
@@ -66,7 +68,9 @@ CharsMap::Match CharsMap::find(std::string_view text, bool first) const {
     if (label(unit) != byte) break;
     node ^= offset(unit);
     ++at;
-    if (!has_leaf(unit)) continue;
+    // A rule for a part of a character is none.
+    if (!has_leaf(unit) || (at < text.size() && (static_cast<uint8_t>(text[at]) & 0xC0) == 0x80))
+      continue;
     if (node >= units_.size()) break;
     const auto begin = value(units_[node]);
     if (begin >= replacements_.size() ||

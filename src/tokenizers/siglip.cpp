@@ -6,6 +6,7 @@
 
 #include "core/fail.hpp"
 #include "tokenizers/documents.hpp"
+#include "tokenizers/padding.hpp"
 #include "tokenizers/python_unicode.hpp"
 #include "tokenizers/spm.hpp"
 
@@ -80,7 +81,41 @@ PipelineParts parts_of(SpmFile model, const json& config, const std::string& fil
 }  // namespace
 
 SiglipTokenizer::SiglipTokenizer(std::string bytes, const json& config, const std::string& file)
-    : Pipeline(parts_of(parse_spm(bytes, file), config, file), file), bytes_(std::move(bytes)) {}
+    : Pipeline(parts_of(parse_spm(bytes, file), config, file), file), bytes_(std::move(bytes)) {
+  eos_ = Pipeline::encode("", {}).ids.back();
+}
+
+// The text names the eos_token at its end.
+bool SiglipTokenizer::ends_twice(const std::vector<int64_t>& ids,
+                                 const EncodeOptions& options) const {
+  return options.add_special_tokens && ids.size() > 1 && ids.end()[-1] == eos_ &&
+         ids.end()[-2] == eos_;
+}
+
+Encoding SiglipTokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+  auto bare = options;
+  bare.padding = Padding::none;
+  auto out = Pipeline::encode(text, bare);
+  if (ends_twice(out.ids, options)) {
+    out.ids.pop_back();
+    out.tokens.pop_back();
+    out.offsets.pop_back();
+    out.mask.pop_back();
+  }
+  if (options.padding == Padding::max_length)
+    pad_encoding(out, options.max_length, *this, options.padding_side);
+  return out;
+}
+
+void SiglipTokenizer::encode_ids(std::string_view text, const EncodeOptions& options,
+                                 std::vector<int64_t>& out) const {
+  auto bare = options;
+  bare.padding = Padding::none;
+  Pipeline::encode_ids(text, bare, out);
+  if (ends_twice(out, options)) out.pop_back();
+  if (options.padding == Padding::max_length)
+    pad_values(out, options.max_length, pad_id(), options.padding_side);
+}
 
 void SiglipTokenizer::save(const std::filesystem::path& path) const {
   if (path.extension() != ".model")

@@ -38,10 +38,12 @@ json unigram_model(const SpmFile& model) {
           {"byte_fallback", model.byte_fallback}};
 }
 
-// Every way to put a piece together of two; those of the highest score first.
-json bpe_model(const SpmFile& model) {
+// Every way to put a piece together of two; those of the highest score first, or, as LlamaTokenizer
+// has it, those of the lowest id.
+json bpe_model(const SpmFile& model, bool by_id) {
   struct Merge {
     float score;
+    size_t id;
     int64_t left, right;  // lengths in code points
     size_t middle;
     const std::string* piece;
@@ -54,21 +56,23 @@ json bpe_model(const SpmFile& model) {
     vocab[model.pieces[id].piece] = id;
   }
   std::vector<Merge> merges;
-  for (const auto& piece : model.pieces) {
+  for (size_t id = 0; id < model.pieces.size(); ++id) {
+    const auto& piece = model.pieces[id];
     const std::string_view text = piece.piece;
     std::vector<std::pair<std::pair<int32_t, int32_t>, Merge>> found;
     for (size_t at = 1; at < text.size(); ++at) {
       const auto left = ids.find(text.substr(0, at)), right = ids.find(text.substr(at));
       if (left >= 0 && right >= 0)
         found.push_back({{left, right},
-                         {piece.score, count_code_points(text.substr(0, at)),
+                         {piece.score, id, count_code_points(text.substr(0, at)),
                           count_code_points(text.substr(at)), at, &piece.piece}});
     }
     std::ranges::sort(found, {}, &decltype(found)::value_type::first);
     for (const auto& [order, merge] : found) merges.push_back(merge);
   }
-  std::stable_sort(merges.begin(), merges.end(), [](const Merge& a, const Merge& b) {
-    return std::tie(a.score, a.left, a.right) > std::tie(b.score, b.left, b.right);
+  std::stable_sort(merges.begin(), merges.end(), [&](const Merge& a, const Merge& b) {
+    return by_id ? std::tie(a.id, a.left, a.right) < std::tie(b.id, b.left, b.right)
+                 : std::tie(a.score, a.left, a.right) > std::tie(b.score, b.left, b.right);
   });
   auto list = json::array();
   for (const auto& merge : merges)
@@ -121,7 +125,7 @@ json llama_decoder(bool strip) {
 
 json spm_document(const SpmFile& model) {
   const bool bpe = model.model == SpmFile::bpe;
-  auto document = bare_document(bpe ? bpe_model(model) : unigram_model(model));
+  auto document = bare_document(bpe ? bpe_model(model, false) : unigram_model(model));
   const bool prefix = model.normalizer.add_dummy_prefix;
   auto normalizers = json::array();
   if (!model.normalizer.charsmap.empty()) normalizers.push_back(precompiled(model));
@@ -180,12 +184,17 @@ json text_template(const std::vector<Named>& before, const std::vector<Named>& a
           {"special_tokens", std::move(specials)}};
 }
 
-json added_tokens(const json& config, std::vector<Named> usual, const Where& where) {
+// Those of the configuration, `usual` ones, and the pieces that stand for no text.
+json added_tokens(const SpmFile& model, const json& config, const std::vector<Named>& usual,
+                  const Where& where) {
   auto out = read_added_tokens_decoder(config, where);
-  for (const auto& token : usual) {
-    const auto same = [&](const json& known) { return token_content(known) == token.content; };
-    if (std::ranges::none_of(out, same)) out.push_back(special_token(token.id, token.content));
-  }
+  const auto add = [&](const json& token) {
+    const auto name = token_content(token);
+    const auto same = [&](const json& known) { return token_content(known) == name; };
+    if (std::ranges::none_of(out, same)) out.push_back(token);
+  };
+  for (const auto& token : usual) add(special_token(token.id, token.content));
+  for (const auto& token : control_tokens(model)) add(token);
   return out;
 }
 
@@ -211,7 +220,7 @@ json t5_document(const SpmFile& model, const json& config, const std::string& fi
       {"pretokenizers", {{{"type", "WhitespaceSplit"}}, metaspace("always", true)}}};
   document["decoder"] = metaspace("always", true);
   document["post_processor"] = text_template({}, {eos});
-  document["added_tokens"] = added_tokens(config, std::move(usual), where);
+  document["added_tokens"] = added_tokens(model, config, usual, where);
   return document;
 }
 
@@ -219,7 +228,7 @@ json llama_document(const SpmFile& model, const json& config, const std::string&
   const Where where{file, "tokenizer_config.json"};
   if (model.model != SpmFile::bpe)
     fail("{}: LlamaTokenizer asks for a BPE model, found unigram", file);
-  auto document = bare_document(bpe_model(model));
+  auto document = bare_document(bpe_model(model, true));
   const bool prefix = flag(config, "add_prefix_space", true, where);
   const bool legacy = flag(config, "legacy", false, where);
   document["pre_tokenizer"] = metaspace(!prefix ? "never" : legacy ? "always" : "first", false);
@@ -231,7 +240,7 @@ json llama_document(const SpmFile& model, const json& config, const std::string&
   if (flag(config, "add_bos_token", false, where)) before.push_back(bos);
   if (flag(config, "add_eos_token", false, where)) after.push_back(eos);
   document["post_processor"] = text_template(before, after);
-  document["added_tokens"] = added_tokens(config, {unk, bos, eos}, where);
+  document["added_tokens"] = added_tokens(model, config, {unk, bos, eos}, where);
   return document;
 }
 
