@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <unordered_map>
 
 #include <fmt/format.h>
 
@@ -174,12 +175,15 @@ void SpmBpe::tokenize_word(std::string_view text, Piece piece, std::vector<Token
       add_symbol(id < 0 ? kUnknown : id, static_cast<uint32_t>(at - begin), symbols);
     }
   }
-  // Pieces that encoding does not use and what they were merged of.
+  // Pieces that encoding does not use, by their span, and what they were merged of.
   struct Undo {
-    uint32_t begin, middle, end;
+    uint32_t middle;
     int32_t left, right;
   };
-  std::vector<Undo> undone;
+  std::unordered_map<uint64_t, Undo> undone;
+  const auto span = [](uint32_t begin, uint32_t end) {
+    return static_cast<uint64_t>(begin) << 32 | end;
+  };
   merge_symbols(symbols, [&](const Symbol& left, const Symbol& right) -> Merge {
     const auto frozen = [](int32_t id) { return id < 0 && id != kUnknown; };
     const auto length = left.length + right.length;
@@ -187,7 +191,7 @@ void SpmBpe::tokenize_word(std::string_view text, Piece piece, std::vector<Token
     const auto id = mergeable_.find(word.substr(left.begin, length));
     if (id < 0) return {};
     if (has_unused_ && type(id) == SpmPiece::unused)
-      undone.push_back({left.begin, right.begin, left.begin + length, left.id, right.id});
+      undone[span(left.begin, left.begin + length)] = {right.begin, left.id, right.id};
     return {ranks_[id], id};
   });
   const auto first = out.size();
@@ -203,12 +207,11 @@ void SpmBpe::tokenize_word(std::string_view text, Piece piece, std::vector<Token
         continue;
       }
       if (type(symbol.id) == SpmPiece::unused) {
-        const auto found = std::find_if(undone.rbegin(), undone.rend(), [&](const Undo& undo) {
-          return undo.begin == symbol.begin && undo.end == symbol.begin + symbol.length;
-        });
-        if (found != undone.rend()) {
-          rest.push_back({found->right, -1, -1, found->end - found->middle, found->middle});
-          rest.push_back({found->left, -1, -1, found->middle - found->begin, found->begin});
+        const auto last = symbol.begin + symbol.length;
+        if (const auto found = undone.find(span(symbol.begin, last)); found != undone.end()) {
+          const auto [middle, left, right] = found->second;
+          rest.push_back({right, -1, -1, last - middle, middle});
+          rest.push_back({left, -1, -1, middle - symbol.begin, symbol.begin});
           continue;
         }
       }

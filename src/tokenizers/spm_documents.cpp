@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <set>
+#include <tuple>
 
 #include "core/fail.hpp"
 #include "tokenizers/base64.hpp"
@@ -188,10 +190,10 @@ json text_template(const std::vector<Named>& before, const std::vector<Named>& a
 json added_tokens(const SpmFile& model, const json& config, const std::vector<Named>& usual,
                   const Where& where) {
   auto out = read_added_tokens_decoder(config, where);
+  std::set<std::string> names;
+  for (const auto& token : out) names.insert(token_content(token));
   const auto add = [&](const json& token) {
-    const auto name = token_content(token);
-    const auto same = [&](const json& known) { return token_content(known) == name; };
-    if (std::ranges::none_of(out, same)) out.push_back(token);
+    if (names.insert(token_content(token)).second) out.push_back(token);
   };
   for (const auto& token : usual) add(special_token(token.id, token.content));
   for (const auto& token : control_tokens(model)) add(token);
