@@ -24,25 +24,26 @@ TowerConfig llava_language(const Json& config) {
 std::shared_ptr<Connector> llava_connector(const Json& config, int64_t input_size,
                                            int64_t hidden_size) {
   const ConfigReader read(config, "llava");
-  return std::make_shared<fusion::ProjectorImpl>(fusion::ProjectorOptions{
-      .input_size = input_size,
-      .hidden_size = hidden_size,
-      .depth = 2,
-      .activation = read.activation("projector_hidden_act", "gelu"),
-      .bias = read.boolean("multimodal_projector_bias", true)});
+  return std::make_shared<fusion::ProjectorImpl>(
+      fusion::ProjectorOptions{.input_size = input_size,
+                               .hidden_size = hidden_size,
+                               .depth = 2,
+                               .activation = read.activation("projector_hidden_act", "gelu"),
+                               .bias = read.boolean("multimodal_projector_bias", true)});
 }
 
 models::VlmOptions llava_options(const Json& config) {
   const ConfigReader read(config, "llava");
-  models::VlmOptions out{.image_token =
-                             read.integer("image_token_index", read.integer("image_token_id", 32000))};
+  models::VlmOptions out{
+      .image_token = read.integer("image_token_index", read.integer("image_token_id", 32000))};
   const auto layers = config.get("vision_feature_layer", -2);
   out.vision_layers = layers.is_array() ? layers.as_ints() : std::vector{layers.as_int()};
   const auto strategy = read.text("vision_feature_select_strategy", "default");
   if (strategy != "default" && strategy != "full")
-    fail("config.json of the family llava: vision_feature_select_strategy must be default or full, "
-         "found '{}'",
-         strategy);
+    fail(
+        "config.json of the family llava: vision_feature_select_strategy must be default or full, "
+        "found '{}'",
+        strategy);
   out.keep_prefix = strategy == "full";
   return out;
 }

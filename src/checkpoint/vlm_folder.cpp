@@ -32,17 +32,18 @@ VlmFolder load_vlm(const fs::path& folder, at::ScalarType dtype) {
   out.language = {.family = language.family, .config = language.config};
   {
     const nn::NoInitGuard no_init;
-    out.vision.encoder = families().at(vision.family).make(vision.config, [&](std::string_view name) {
-      return map.has(file, family.vision_prefix + std::string(name));
-    });
+    out.vision.encoder =
+        families().at(vision.family).make(vision.config, [&](std::string_view name) {
+          return map.has(file, family.vision_prefix + std::string(name));
+        });
     out.language.model = lm_families().at(language.family).make(language.config);
     const auto options = family.options(out.config);
     const auto width = out.vision.encoder->info().hidden_size *
                        static_cast<int64_t>(std::max<size_t>(1, options.vision_layers.size()));
-    out.model = models::Vlm(
-        out.vision.encoder,
-        family.connector(out.config, width, out.language.model->info().hidden_size),
-        out.language.model, options);
+    out.model =
+        models::Vlm(out.vision.encoder,
+                    family.connector(out.config, width, out.language.model->info().hidden_size),
+                    out.language.model, options);
   }
   if (dtype != at::kFloat) out.model->to(dtype);
   out.report = map.load(file, named_tensors(*out.model));
@@ -63,15 +64,16 @@ void save_vlm(const VlmFolder& folder, const fs::path& path, const std::string& 
   const auto config_of = [](const Json& known, auto&& make) {
     return known.is_object() && known.size() > 0 ? known : make();
   };
-  const TowerConfig vision{folder.vision.family, config_of(folder.vision.config, [&] {
-                             return families().at(folder.vision.family).config(*folder.model->vision);
-                           })};
+  const TowerConfig vision{
+      folder.vision.family, config_of(folder.vision.config, [&] {
+        return families().at(folder.vision.family).config(*folder.model->vision);
+      })};
   const TowerConfig language{
       folder.language.family, config_of(folder.language.config, [&] {
         return lm_families().at(folder.language.family).config(*folder.model->language);
       })};
-  auto config = folder.layout == layout ? folder.config
-                                        : family.config(*folder.model, vision, language);
+  auto config =
+      folder.layout == layout ? folder.config : family.config(*folder.model, vision, language);
   io::FolderWriter writer(path);
   TensorMap tensors;
   for (auto& [name, tensor] : family.key_map(config).save(named_tensors(*folder.model)))

@@ -20,7 +20,8 @@ TEST(Projector, IsTheMlpOfLlava) {
   randomize(m);
   const auto x = torch::randn({2, 4, 6});
   const auto inner = torch::gelu(torch::linear(x, m->layers[0]->weight, m->layers[0]->bias));
-  EXPECT_TRUE(close(connect(m, x), torch::linear(inner, m->layers[1]->weight, m->layers[1]->bias), 1e-6));
+  EXPECT_TRUE(
+      close(connect(m, x), torch::linear(inner, m->layers[1]->weight, m->layers[1]->bias), 1e-6));
   Projector one({.input_size = 6, .hidden_size = 5, .depth = 1, .bias = false});
   EXPECT_TRUE(close(connect(one, x), torch::linear(x, one->layers[0]->weight), 1e-6));
 }
@@ -67,10 +68,16 @@ TEST(Projector, HasGradients) {
 
 TEST(ProjectorErrors, NameTheRule) {
   Projector m({.input_size = 4, .hidden_size = 5, .shuffle = 2});
-  EXPECT_THAT([&] { connect(m, torch::ones({1, 9, 4})); },
-              ThrowsMessage<c10::ValueError>(HasSubstr("9 tokens are no grid whose sides 2 divides")));
-  EXPECT_THAT([&] { connect(m, torch::ones({1, 4, 3})); },
-              ThrowsMessage<c10::ValueError>(HasSubstr("tokens must be [B, N, 4], got [1, 4, 3]")));
+  EXPECT_THAT(
+      [&] {
+        connect(m, torch::ones({1, 9, 4}));
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("9 tokens are no grid whose sides 2 divides")));
+  EXPECT_THAT(
+      [&] {
+        connect(m, torch::ones({1, 4, 3}));
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("tokens must be [B, N, 4], got [1, 4, 3]")));
   EXPECT_THAT([] { Projector({.input_size = 4, .hidden_size = 5, .depth = 0}); },
               ThrowsMessage<c10::ValueError>(HasSubstr("depth must be at least 1, got 0")));
 }

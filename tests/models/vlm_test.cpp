@@ -48,17 +48,20 @@ TEST(Vlm, PutsVisualTokensInOrderAtTheirPlaceholders) {
   const auto visual = model->embed_images({.data = pixels});  // 2 x 2 patches, no class token
   ASSERT_EQ(visual.sizes(), (std::vector<int64_t>{3, 4, 12}));
   const auto hidden = model->vision->encode({.data = pixels}, {.hidden_layers = {2}}).hidden[0];
-  EXPECT_TRUE(close(visual, model->connector->connect({.visual = {.tokens = hidden.slice(1, 1)}}).tokens, 1e-6));
+  EXPECT_TRUE(close(
+      visual, model->connector->connect({.visual = {.tokens = hidden.slice(1, 1)}}).tokens, 1e-6));
 
   const auto k = kImage;
-  const auto ids = torch::tensor({{k, k, k, k, 1, 2, k, k, k, k}, {3, k, 4, k, k, k, 5, 6, 7, 8}}, torch::kLong);
+  const auto ids =
+      torch::tensor({{k, k, k, k, 1, 2, k, k, k, k}, {3, k, 4, k, k, k, 5, 6, 7, 8}}, torch::kLong);
   const auto read = model->splice({.ids = ids}, visual);
   EXPECT_FALSE(read.ids.defined());
   EXPECT_TRUE(torch::equal(read.embeddings[0].slice(0, 0, 4), visual[0]));
   EXPECT_TRUE(torch::equal(read.embeddings[0].slice(0, 6), visual[1]));
   EXPECT_TRUE(torch::equal(read.embeddings[1][1], visual[2][0]));
   EXPECT_TRUE(torch::equal(read.embeddings[1].slice(0, 3, 6), visual[2].slice(0, 1)));
-  EXPECT_TRUE(torch::equal(read.embeddings[1][2], model->language->embed(torch::tensor({{4}}))[0][0]));
+  EXPECT_TRUE(
+      torch::equal(read.embeddings[1][2], model->language->embed(torch::tensor({{4}}))[0][0]));
   EXPECT_TRUE(torch::equal(model->forward({{.ids = ids}, {.data = pixels}}).logits,
                            model->language->forward(read).logits));
 }
@@ -74,9 +77,9 @@ TEST(Vlm, ReadsSeveralLayersOrTheFinalNorm) {
   auto several = make({.image_token = kImage, .vision_layers = {-1, 0}, .keep_prefix = true}, 16);
   const auto pixels = torch::randn({2, 3, 8, 8});
   const auto out = several->vision->encode({.data = pixels}, {.hidden_layers = {3, 0}});
-  EXPECT_TRUE(close(several->embed_images({.data = pixels}),
-                    several->connector->connect({.visual = {.tokens = torch::cat(out.hidden, 2)}}).tokens,
-                    1e-6));
+  EXPECT_TRUE(close(
+      several->embed_images({.data = pixels}),
+      several->connector->connect({.visual = {.tokens = torch::cat(out.hidden, 2)}}).tokens, 1e-6));
   auto last = make({.image_token = kImage, .vision_layers = {}});
   const auto tokens = last->vision->encode({.data = pixels}).tokens.slice(1, 1);
   EXPECT_TRUE(close(last->embed_images({.data = pixels}),
@@ -87,7 +90,10 @@ TEST(Vlm, GradientsReachAllThreeParts) {
   auto model = make();
   model->train();
   const auto ids = torch::tensor({{1, kImage, kImage, kImage, kImage, 2}}, torch::kLong);
-  model->forward({{.ids = ids}, {.data = torch::randn({1, 3, 8, 8})}}).logits.square().mean().backward();
+  model->forward({{.ids = ids}, {.data = torch::randn({1, 3, 8, 8})}})
+      .logits.square()
+      .mean()
+      .backward();
   for (const auto* name : {"vision.patch_embed.weight", "connector.layers_0.weight",
                            "language.token_embed.weight", "language.blocks.0.attention.q.weight"})
     EXPECT_GT(model->named_parameters()[name].grad().abs().max().item<float>(), 0) << name;
@@ -98,12 +104,20 @@ TEST(Vlm, GradientsReachAllThreeParts) {
 TEST(VlmErrors, NameWhatDoesNotFit) {
   auto model = make();
   const auto pixels = torch::randn({1, 3, 8, 8});
-  EXPECT_THAT([&] { model->forward({{.ids = torch::tensor({{1, kImage, 2}}, torch::kLong)}, {.data = pixels}}); },
-              ThrowsMessage<c10::Error>(AllOf(HasSubstr("1"), HasSubstr("4"))));
-  EXPECT_THAT([] { make({.image_token = kImage, .vision_layers = {1, 2}}); },
-              ThrowsMessage<c10::ValueError>(HasSubstr("the connector reads tokens of 8, the encoder gives 16")));
-  EXPECT_THAT([] { make({.image_token = kImage, .vision_layers = {-5}}); },
-              ThrowsMessage<c10::ValueError>(HasSubstr("vision layer -5 is none of the encoder's 0 to 3")));
+  EXPECT_THAT(
+      [&] {
+        model->forward({{.ids = torch::tensor({{1, kImage, 2}}, torch::kLong)}, {.data = pixels}});
+      },
+      ThrowsMessage<c10::Error>(AllOf(HasSubstr("1"), HasSubstr("4"))));
+  EXPECT_THAT(
+      [] {
+        make({.image_token = kImage, .vision_layers = {1, 2}});
+      },
+      ThrowsMessage<c10::ValueError>(
+          HasSubstr("the connector reads tokens of 8, the encoder gives 16")));
+  EXPECT_THAT(
+      [] { make({.image_token = kImage, .vision_layers = {-5}}); },
+      ThrowsMessage<c10::ValueError>(HasSubstr("vision layer -5 is none of the encoder's 0 to 3")));
 }
 
 }  // namespace vlm_test

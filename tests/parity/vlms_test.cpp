@@ -72,19 +72,20 @@ TEST_P(ParityVlm, ForwardLossGradientsAndGreedyIds) {
   const auto& greedy = given.at("greedy");
   const auto length = given.at("mask")[0].sum().item<int64_t>();
   const auto visual = model->embed_images({.data = given.at("pixels").narrow(0, 0, 2)});
-  const auto prompt = model->splice({.ids = given.at("ids").narrow(0, 0, 1).narrow(1, 0, length)}, visual);
+  const auto prompt =
+      model->splice({.ids = given.at("ids").narrow(0, 0, 1).narrow(1, 0, length)}, visual);
   const auto generated =
       weft::text::generate(*model->language, prompt, {.max_new_tokens = greedy.size(1)});
   EXPECT_TRUE(at::equal(at::tensor(generated.front().ids, at::kLong), greedy[0]));
 }
 
-INSTANTIATE_TEST_SUITE_P(, ParityVlm,
-                         testing::Combine(testing::ValuesIn(weft::checkpoint::vlm_families().names()),
-                                          testing::Range(0, kConfigurations)),
-                         [](const auto& info) {
-                           return std::get<0>(info.param) + "_" +
-                                  std::to_string(std::get<1>(info.param));
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    , ParityVlm,
+    testing::Combine(testing::ValuesIn(weft::checkpoint::vlm_families().names()),
+                     testing::Range(0, kConfigurations)),
+    [](const auto& info) {
+      return std::get<0>(info.param) + "_" + std::to_string(std::get<1>(info.param));
+    });
 
 TEST(ParityVlms, SavedFoldersReloadInTransformersWithEqualResults) {
   WEFT_NEEDS_REFERENCES();
@@ -111,10 +112,11 @@ TEST(ParityVlms, ConfigurationsOfTheirOwnMakingAreTheSameModel) {
     const auto given = weft::parity::read_cases(folder).front();
     auto loaded = weft::checkpoint::load_vlm(folder);
     const weft::test::TempFolder saved;
-    weft::checkpoint::save_vlm({.model = loaded.model,
-                                .vision = loaded.vision,
-                                .language = weft::checkpoint::wrap_language_model(loaded.language.model)},
-                               saved / "model");
+    weft::checkpoint::save_vlm(
+        {.model = loaded.model,
+         .vision = loaded.vision,
+         .language = weft::checkpoint::wrap_language_model(loaded.language.model)},
+        saved / "model");
     auto again = weft::checkpoint::load_vlm(saved / "model");
     const at::NoGradGuard no_grad;
     EXPECT_TRUE(close(again.model->forward(input_of(given)).logits,

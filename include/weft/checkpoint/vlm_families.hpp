@@ -13,7 +13,7 @@ namespace weft::checkpoint {
 /// One layout of vision-language models: its parts' own layouts, and what stands beside them.
 struct VlmFamily {
   std::string architecture;  ///< the class that Hugging Face loads it with
-  std::function<TowerConfig(const Json& config)> vision, language;
+  std::function<TowerConfig(const Json&config)> vision, language;
   /// The prefix of the vision tower's names in the file, "vision_tower.".
   std::string vision_prefix;
   std::function<std::shared_ptr<Connector>(const Json& config, int64_t input_size,

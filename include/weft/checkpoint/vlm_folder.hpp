@@ -19,9 +19,9 @@ struct VlmFolder {
   LoadReport report = {};     ///< what the load left aside
 };
 
-/// Loads a Hugging Face folder, whose config.json names the layout by model_type, into parameters of
-/// `dtype`. The model is in evaluation mode. Errors name file, field or every weight that does not
-/// fit.
+/// Loads a Hugging Face folder, whose config.json names the layout by model_type, into parameters
+/// of `dtype`. The model is in evaluation mode. Errors name file, field or every weight that does
+/// not fit.
 WEFT_API VlmFolder load_vlm(const std::filesystem::path& folder, at::ScalarType dtype = at::kFloat);
 
 /// Writes a folder of `layout` that transformers loads without missing or unexpected weights. It

@@ -18,10 +18,10 @@ struct ProjectorOptions {
   int64_t depth = 2;    ///< linear layers: 1 = linear, 2 = LLaVA-1.5's mlp2x_gelu
   nn::Activation activation = nn::Activation::gelu;  ///< between them
   bool bias = true;
-  int64_t shuffle = 1;   ///< r: r x r neighbouring tokens become one, r^2 as wide (pixel shuffle)
-  int64_t pool = 1;      ///< p: the mean of p x p neighbouring tokens becomes one
-  bool norm = false;     ///< a LayerNorm in front of the first layer (InternVL)
-  double eps = 1e-5;     ///< of that norm
+  int64_t shuffle = 1;  ///< r: r x r neighbouring tokens become one, r^2 as wide (pixel shuffle)
+  int64_t pool = 1;     ///< p: the mean of p x p neighbouring tokens becomes one
+  bool norm = false;    ///< a LayerNorm in front of the first layer (InternVL)
+  double eps = 1e-5;    ///< of that norm
   double init_std = 0.02;
 
   template <class Self, class V>
@@ -56,10 +56,10 @@ class WEFT_API ProjectorImpl : public Connector {
     const auto width = o.input_size * o.shuffle * o.shuffle;
     if (o.norm) norm = register_module("norm", nn::Norm({.size = width, .eps = o.eps}));
     for (int64_t i = 0; i < o.depth; ++i)
-      layers.push_back(register_module(
-          "layers_" + std::to_string(i),
-          nn::Linear(nn::LinearOptions{i == 0 ? width : o.hidden_size, o.hidden_size, o.bias,
-                                       o.init_std})));
+      layers.push_back(
+          register_module("layers_" + std::to_string(i),
+                          nn::Linear(nn::LinearOptions{i == 0 ? width : o.hidden_size,
+                                                       o.hidden_size, o.bias, o.init_std})));
   }
 
   /// input.visual.tokens [B, N, input_size], without class and register tokens. Returns tokens
@@ -102,7 +102,9 @@ class WEFT_API ProjectorImpl : public Connector {
                       " tokens are no grid whose sides ", step, " divides");
     if (options.pool > 1) {
       const auto p = options.pool;
-      x = at::avg_pool2d(x.transpose(1, 2).reshape({B, -1, H, W}), {p, p}).flatten(2).transpose(1, 2);
+      x = at::avg_pool2d(x.transpose(1, 2).reshape({B, -1, H, W}), {p, p})
+              .flatten(2)
+              .transpose(1, 2);
       H /= p;
       W /= p;
     }

@@ -34,8 +34,8 @@ struct VlmInput {
   EncoderInput images = {};  ///< [I, 3, H, W], in the order of their placeholders; undefined = none
 };
 
-/// Any vision encoder, connector and decoder: visual tokens stand among those of a text (Liu et al.,
-/// 2023, LLaVA, section 4.1).
+/// Any vision encoder, connector and decoder: visual tokens stand among those of a text (Liu et
+/// al., 2023, LLaVA, section 4.1).
 ///
 ///     Vlm model(clip, projector, llama, VlmOptions{.image_token = 32000});
 ///     auto logits = model->forward({{.ids = ids}, {.data = pixels}}).logits;
@@ -78,17 +78,16 @@ class WEFT_API VlmImpl : public torch::nn::Module {
     const auto placeholders = text.ids == options.image_token;
     // Its id need not be one of the vocabulary.
     auto out = text;
-    out.embeddings = ops::splice(language->embed(text.ids.masked_fill(placeholders, 0)),
-                                 visual, placeholders);
+    out.embeddings =
+        ops::splice(language->embed(text.ids.masked_fill(placeholders, 0)), visual, placeholders);
     out.ids = Tensor();
     return out;
   }
 
   /// Text without images is read as it is.
   LmOutput forward(const VlmInput& input) {
-    return language->forward(input.images.data.defined()
-                                 ? splice(input.text, embed_images(input.images))
-                                 : input.text);
+    return language->forward(
+        input.images.data.defined() ? splice(input.text, embed_images(input.images)) : input.text);
   }
 
   VlmOptions options;  // vision_layers counted from 0
