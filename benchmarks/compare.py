@@ -99,6 +99,14 @@ def rows(inputs):
         table.append(dict(name=f"info_nce_{n}", work="info_nce", peer="PyTorch, eager", precision="fp32", size=f"N = {n}, d = 512, both passes",
                           threads=2, bar=None, args=dict(inputs=str(inputs / f"pairs-{n}.safetensors"), precision="fp32"), reference=True,
                           flops=8 * n**2 * 512))
+    smollm = inputs / "smollm2-135m"
+    if smollm.exists():
+        weights = 134_515_008
+        language = lambda tokens, **more: dict(dict(model=str(smollm), inputs=str(inputs / f"text-{tokens}.safetensors"), precision="bf16"), **more)
+        table += [dict(name="decode_bf16", work="decode", peer="transformers, SDPA", precision="bf16", threads=2, bar=2.0, reference=True,
+                       size="SmolLM2-135M, 64 tokens one by one behind 32", args=language(96, prompt=32), bytes=64 * 2 * weights),
+                  dict(name="prefill_bf16", work="prefill", peer="transformers, SDPA", precision="bf16", threads=2, bar=1.1, reference=True,
+                       size="SmolLM2-135M, 512 tokens", args=language(512), flops=512 * 2 * 106_203_648)]
     for percent, bar in ((100, 1.2), (30, 2.0), (10, 5.0)):
         table.append(dict(name=f"linear_ce_{percent}", work="linear_cross_entropy", peer="lm_head + cross_entropy", precision="fp32", threads=2, bar=bar,
                           size=f"N = 2048, D = 576, V = 49152, {percent} % labelled, both passes", reference=True,

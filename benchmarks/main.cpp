@@ -28,6 +28,8 @@ const Registry<std::function<Work(const Json&)>>& works() {
     r.add("encode", encode);
     r.add("encode_clip", encode_clip);
     r.add("train_clip", train_clip);
+    r.add("decode", decode);
+    r.add("prefill", prefill);
     r.add("tokenize", tokenize);
     r.add("tokenize_open_clip", tokenize);
     r.add("read_safetensors", read_safetensors);

@@ -79,6 +79,44 @@ def encode(args):
     return work
 
 
+def language_model(args):
+    """The folder's model in the precision of args, and the ids."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+    logging.disable_progress_bar()
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}[args["precision"]]
+    return AutoModelForCausalLM.from_pretrained(args["model"], dtype=dtype).eval(), load_file(args["inputs"])["ids"]
+
+
+def decode(args):
+    import torch
+    from transformers import DynamicCache
+    model, ids = language_model(args)
+    cache, prompt = DynamicCache(), args["prompt"]
+    with torch.inference_mode():
+        model(ids[:, :prompt], past_key_values=cache, use_cache=True, logits_to_keep=1)
+
+    def work():
+        with torch.inference_mode():
+            cache.crop(prompt)
+            for t in range(prompt, ids.shape[1]):
+                out = model(ids[:, t:t + 1], past_key_values=cache, use_cache=True)
+            return {"logits": out.logits}
+    return work
+
+
+def prefill(args):
+    import torch
+    model, ids = language_model(args)
+
+    def work():
+        with torch.inference_mode():
+            return {"logits": model(ids, use_cache=True, logits_to_keep=1).logits}
+    return work
+
+
 def open_clip_model(args):
     """The folder's model and its batch, in the precision of args; autocast, where bf16 is asked for."""
     import torch, open_clip
@@ -450,11 +488,13 @@ def prepare(folder):
     ViTModel(ViTConfig(hidden_size=384, num_hidden_layers=12, num_attention_heads=6, intermediate_size=1536),
              add_pooling_layer=False).save_pretrained(folder / "vit-small")
     models = Path(os.environ["WEFT_MODELS_DIR"])
-    for name in ("minilm-l6", "dinov2-small"):
+    for name in ("minilm-l6", "dinov2-small", "smollm2-135m"):
         if (models / name).is_dir() and not (folder / name).exists():
             (folder / name).symlink_to((models / name).resolve())
     if not (folder / "minilm-l6").exists():
         text_model(folder / "minilm-l6", captions)
+    for tokens in (96, 512):
+        save_file({"ids": torch.randint(100, 40_000, (1, tokens))}, folder / f"text-{tokens}.safetensors")
     for batch, side in ((1, 224), (64, 224), (64, 126)):
         save_file({"pixels": torch.randn(batch, 3, side, side)}, folder / f"pixels-{batch}x{side}.safetensors")
 

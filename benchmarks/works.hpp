@@ -23,6 +23,9 @@ Work jpeg_to_tensor(const Json& args);  ///< {"images": tar, "size": S}: pixels 
 Work encode(const Json& args);          ///< {"model", "inputs", "precision"}: tokens or pooled
 Work encode_clip(const Json& args);     ///< {"model", "inputs", "precision"}: image or text [B, E]
 Work train_clip(const Json& args);  ///< the same, with both inputs: losses [4] of the first steps
+/// {"model", "inputs", "precision", "prompt"}: logits [1, 1, V] behind the last of the given tokens
+Work decode(const Json& args);
+Work prefill(const Json& args);  ///< the same, all tokens at once
 /// {"tokenizer", "texts", "batch_size", "max_length", "threads"}, the last two optional: ids [N]
 Work tokenize(const Json& args);
 Work read_safetensors(const Json& args);  ///< {"path", "touch"}: count [] or sums [tensors]
