@@ -5,6 +5,7 @@
 
 #include <ATen/Functions.h>
 
+#include "ops/huge_pages.hpp"
 #include "ops/linear_cross_entropy/backends.hpp"
 
 namespace weft::ops {
@@ -18,7 +19,8 @@ struct ChunkSums {
   ChunkSums(const Tensor& rows, const Tensor& classes, bool one_chunk, at::ScalarType type,
             at::ScalarType real, const Wanted& wanted) {
     const auto made = [&](bool is_wanted, at::IntArrayRef sizes, at::ScalarType dtype) {
-      return at::empty(is_wanted ? sizes : at::IntArrayRef({0}), rows.options().dtype(dtype));
+      return with_huge_pages(
+          at::empty(is_wanted ? sizes : at::IntArrayRef({0}), rows.options().dtype(dtype)));
     };
     x = made(wanted[0], rows.sizes(), type);
     weight = made(wanted[1], classes.sizes(), one_chunk ? type : real);

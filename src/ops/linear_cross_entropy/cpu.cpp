@@ -110,7 +110,7 @@ RowLosses linear_cross_entropy_rows(const Tensor& x, const Tensor& weight, const
   const auto row_bytes = classes * static_cast<int64_t>(inputs.element_size());
   const auto chunk = chunk_rows(rows, std::max(kFewestRows, kChunkBytes / row_bytes));
   ChunkSums sums(inputs, matrix, chunk >= rows, type, real, row_grad ? wanted : Wanted());
-  const auto buffer = at::empty({chunk, classes}, inputs.options());
+  const auto buffer = with_huge_pages(at::empty({chunk, classes}, inputs.options()));
   for (int64_t begin = 0; begin < rows; begin += chunk) {
     const auto count = std::min(chunk, rows - begin);
     const auto block = inputs.narrow(0, begin, count);

@@ -4,6 +4,7 @@
 #include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
 
+#include "ops/huge_pages.hpp"
 #include "ops/rope/backends.hpp"
 #include "ops/rope/rows.hpp"
 
@@ -43,7 +44,7 @@ Tensor rope(const Tensor& x_in, const Tensor& cos_in, const Tensor& sin_in, bool
   const auto x = with_heads_together(x_in);
   const auto real = at::toOpMathType(x.scalar_type());
   const auto cos = cos_in.to(real).contiguous(), sin = sin_in.to(real).contiguous();
-  auto out = at::empty_like(x);
+  auto out = with_huge_pages(at::empty_like(x));
   switch (x.scalar_type()) {
     case at::kFloat:
       run_rope<float, float>(x, cos, sin, out, interleaved, inverse);

@@ -2,6 +2,7 @@
 
 #include <ATen/Functions.h>
 
+#include "ops/huge_pages.hpp"
 #include "ops/splice/backends.hpp"
 #include "ops/splice/kernels.hpp"
 
@@ -26,7 +27,7 @@ template <class Move>
 Tensor splice_by(const Move& move, const Tensor& embeddings_in, const Tensor& visual_in,
                  const Tensor& mask) {
   const auto embeddings = embeddings_in.contiguous(), visual = visual_in.contiguous();
-  auto out = at::empty(embeddings.sizes(), embeddings.options());
+  auto out = with_huge_pages(at::empty(embeddings.sizes(), embeddings.options()));
   auto work = splice_work(embeddings, mask, visual.size(0));
   work.embeddings = splice_bytes(embeddings);
   work.visual = splice_bytes(visual);
@@ -45,7 +46,7 @@ std::tuple<Tensor, Tensor> splice_backward_by(const Move& move, const Tensor& gr
   work.grad = splice_bytes(grad);
   const auto target = [&](bool is_wanted, int64_t rows, uint8_t*& bytes) {
     if (!is_wanted) return at::empty({0}, grad.options());
-    auto out = at::empty({rows, grad.size(1)}, grad.options());
+    auto out = with_huge_pages(at::empty({rows, grad.size(1)}, grad.options()));
     bytes = static_cast<uint8_t*>(out.mutable_data_ptr());
     return out;
   };
