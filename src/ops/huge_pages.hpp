@@ -10,9 +10,9 @@
 
 namespace weft::ops {
 
-/// Asks for large pages under a tensor of the CPU that was just allocated and is to be overwritten as a
-/// whole: large blocks come from the system page by page, and the first touch of each page of 4 kB
-/// costs more than the copy into it. A wish, without an effect on what is computed.
+/// Asks for large pages under a tensor of the CPU that was just allocated and is to be overwritten
+/// as a whole: large blocks come from the system page by page, and the first touch of each page of
+/// 4 kB costs more than the copy into it. A wish, without an effect on what is computed.
 inline at::Tensor with_huge_pages(at::Tensor fresh) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   if (!fresh.is_cpu()) return fresh;

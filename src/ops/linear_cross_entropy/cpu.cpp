@@ -21,6 +21,7 @@ namespace {
 constexpr int64_t kChunkBytes = int64_t{64} << 20;
 constexpr int64_t kFewestRows = 64;
 constexpr int64_t kClasses = 16384;
+constexpr int64_t kProductClasses = 2048;  // of logits in one product, in full precision
 
 /// The labelled rows' numbers and labels.
 struct Labelled {
@@ -45,6 +46,22 @@ Labelled find_labelled(const Tensor& labels_in, int64_t classes) {
 Tensor view_of(std::vector<int64_t>& values) {
   return at::from_blob(values.data(), {static_cast<int64_t>(values.size())},
                        at::TensorOptions().dtype(at::kLong));
+}
+
+/// logits = x weight^T + bias.
+void multiply(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& logits) {
+  // A few classes at a time keep their panels in the cache; a product in bf16 wants whole rows.
+  const auto classes = weight.size(0);
+  const auto step = logits.scalar_type() == at::kBFloat16 ? classes : kProductClasses;
+  for (int64_t begin = 0; begin < classes; begin += step) {
+    const auto count = std::min(step, classes - begin);
+    auto out = logits.narrow(1, begin, count);
+    const auto columns = weight.narrow(0, begin, count).t();
+    if (bias.defined())
+      at::addmm_out(out, bias.narrow(0, begin, count), x, columns);
+    else
+      at::mm_out(out, x, columns);
+  }
 }
 
 template <class Real, class T>
@@ -115,10 +132,7 @@ RowLosses linear_cross_entropy_rows(const Tensor& x, const Tensor& weight, const
     const auto count = std::min(chunk, rows - begin);
     const auto block = inputs.narrow(0, begin, count);
     auto logits = buffer.narrow(0, 0, count);
-    if (shift.defined())
-      at::addmm_out(logits, shift, block, matrix.t());
-    else
-      at::mm_out(logits, block, matrix.t());
+    multiply(block, matrix, shift, logits);
     run_rows(options, logits, labelled.labels.data() + begin,
              grads.defined() ? grads.narrow(0, begin, count) : grads,
              losses.narrow(0, begin, count));
