@@ -31,11 +31,9 @@ Work decode(const Json& args) {
     cache->truncate(prompt);
     Outputs out;
     for (auto t = prompt; t < ids.size(1); ++t)
-      out["logits"] = model
-                          ->forward({.ids = ids.narrow(1, t, 1),
-                                     .cache = cache.get(),
-                                     .logits = Logits::last})
-                          .logits;
+      out["logits"] =
+          model->forward({.ids = ids.narrow(1, t, 1), .cache = cache.get(), .logits = Logits::last})
+              .logits;
     return out;
   };
 }
@@ -47,8 +45,7 @@ Work prefill(const Json& args) {
     const c10::InferenceMode inference;
     nn::KeyValueCache cache;
     return Outputs{
-        {"logits",
-         model->forward({.ids = ids, .cache = &cache, .logits = Logits::last}).logits}};
+        {"logits", model->forward({.ids = ids, .cache = &cache, .logits = Logits::last}).logits}};
   };
 }
 

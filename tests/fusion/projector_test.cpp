@@ -55,7 +55,8 @@ TEST(Projector, PoolsNeighbours) {
   const auto y = connect(m, x);
   ASSERT_EQ(y.sizes(), (std::vector<int64_t>{1, 4, 2}));
   const auto grid = x.view({6, 6, 2});
-  EXPECT_TRUE(close(y[0][1], grid.slice(0, 0, 3).slice(1, 3, 6).mean(std::vector<int64_t>{0, 1}), 1e-6));
+  EXPECT_TRUE(
+      close(y[0][1], grid.slice(0, 0, 3).slice(1, 3, 6).mean(std::vector<int64_t>{0, 1}), 1e-6));
 }
 
 TEST(Projector, HasGradients) {

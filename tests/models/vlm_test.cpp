@@ -42,6 +42,12 @@ Vlm make(const VlmOptions& options = {.image_token = kImage}, int64_t width = 8)
   return model;
 }
 
+torch::Tensor rows(const std::vector<std::vector<int64_t>>& ids) {
+  std::vector<torch::Tensor> out;
+  for (const auto& row : ids) out.push_back(torch::tensor(row, torch::kLong));
+  return torch::stack(out);
+}
+
 TEST(Vlm, PutsVisualTokensInOrderAtTheirPlaceholders) {
   auto model = make();
   const auto pixels = torch::randn({3, 3, 8, 8});
@@ -52,23 +58,21 @@ TEST(Vlm, PutsVisualTokensInOrderAtTheirPlaceholders) {
       visual, model->connector->connect({.visual = {.tokens = hidden.slice(1, 1)}}).tokens, 1e-6));
 
   const auto k = kImage;
-  const auto ids =
-      torch::tensor({{k, k, k, k, 1, 2, k, k, k, k}, {3, k, 4, k, k, k, 5, 6, 7, 8}}, torch::kLong);
+  const auto ids = rows({{k, k, k, k, 1, 2, k, k, k, k}, {3, k, 4, k, k, k, 5, 6, 7, 8}});
   const auto read = model->splice({.ids = ids}, visual);
   EXPECT_FALSE(read.ids.defined());
   EXPECT_TRUE(torch::equal(read.embeddings[0].slice(0, 0, 4), visual[0]));
   EXPECT_TRUE(torch::equal(read.embeddings[0].slice(0, 6), visual[1]));
   EXPECT_TRUE(torch::equal(read.embeddings[1][1], visual[2][0]));
   EXPECT_TRUE(torch::equal(read.embeddings[1].slice(0, 3, 6), visual[2].slice(0, 1)));
-  EXPECT_TRUE(
-      torch::equal(read.embeddings[1][2], model->language->embed(torch::tensor({{4}}))[0][0]));
+  EXPECT_TRUE(torch::equal(read.embeddings[1][2], model->language->embed(rows({{4}}))[0][0]));
   EXPECT_TRUE(torch::equal(model->forward({{.ids = ids}, {.data = pixels}}).logits,
                            model->language->forward(read).logits));
 }
 
 TEST(Vlm, ATextWithoutImagesIsTheLanguageModels) {
   auto model = make();
-  const auto ids = torch::tensor({{1, 2, 3}}, torch::kLong);
+  const auto ids = torch::tensor({{1, 2, 3}});
   EXPECT_TRUE(torch::equal(model->forward({.text = {.ids = ids}}).logits,
                            model->language->forward({.ids = ids}).logits));
 }
@@ -89,7 +93,7 @@ TEST(Vlm, ReadsSeveralLayersOrTheFinalNorm) {
 TEST(Vlm, GradientsReachAllThreeParts) {
   auto model = make();
   model->train();
-  const auto ids = torch::tensor({{1, kImage, kImage, kImage, kImage, 2}}, torch::kLong);
+  const auto ids = rows({{1, kImage, kImage, kImage, kImage, 2}});
   model->forward({{.ids = ids}, {.data = torch::randn({1, 3, 8, 8})}})
       .logits.square()
       .mean()
@@ -106,7 +110,7 @@ TEST(VlmErrors, NameWhatDoesNotFit) {
   const auto pixels = torch::randn({1, 3, 8, 8});
   EXPECT_THAT(
       [&] {
-        model->forward({{.ids = torch::tensor({{1, kImage, 2}}, torch::kLong)}, {.data = pixels}});
+        model->forward({{.ids = rows({{1, kImage, 2}})}, {.data = pixels}});
       },
       ThrowsMessage<c10::Error>(AllOf(HasSubstr("1"), HasSubstr("4"))));
   EXPECT_THAT(
