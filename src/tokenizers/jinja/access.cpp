@@ -27,7 +27,7 @@ std::optional<Value> element(Runtime& runtime, const Value& object, int64_t inde
   const size_t begin = byte_of(text, index);
   size_t end = begin;
   next_code_point(text.bytes, end);
-  return substring(text, begin, end);
+  return as_safe(substring(text, begin, end), text.safe);
 }
 
 bool is_indexed(const Value& object) {
@@ -40,8 +40,7 @@ bool is_indexed(const Value& object) {
 /// object[key], without attributes; nothing where Python raises TypeError or LookupError.
 std::optional<Value> subscript(Runtime& runtime, const Value& object, const Value& key) {
   if (const auto* dict = object.dict()) {
-    if (key.dict() != nullptr || (key.items() && key.items()->kind != SequenceKind::tuple))
-      return {};
+    if (!is_hashable(runtime, key)) return {};
     const auto found = dict->index.find(hash_key(runtime, key));
     if (found == dict->index.end()) return {};
     return dict->members[found->second].second;
@@ -118,14 +117,13 @@ Value get_slice(Runtime& runtime, const Value& object, const Value& start, const
   std::vector<size_t> starts;
   for (size_t at = 0; at < text.bytes.size(); next_code_point(text.bytes, at)) starts.push_back(at);
   starts.push_back(text.bytes.size());
-  if (by == 1)
-    return picked.empty() ? Value(make_string(""))
-                          : Value(substring(text, starts[static_cast<size_t>(first)],
-                                            starts[static_cast<size_t>(last)]));
   TextBuilder out;
-  for (const int64_t i : picked)
-    out.append(text, starts[static_cast<size_t>(i)], starts[static_cast<size_t>(i) + 1]);
-  return out.take();
+  if (by == 1 && !picked.empty())
+    out.append(text, starts[static_cast<size_t>(first)], starts[static_cast<size_t>(last)]);
+  else
+    for (const int64_t i : picked)
+      out.append(text, starts[static_cast<size_t>(i)], starts[static_cast<size_t>(i) + 1]);
+  return as_safe(out.take(), text.safe);
 }
 
 Value call(Runtime& runtime, const Value& function, CallArguments& arguments) {

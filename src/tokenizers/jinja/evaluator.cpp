@@ -128,7 +128,7 @@ Evaluator::Flow Evaluator::exec(const Stmt& stmt, const ScopePtr& scope, TextBui
       write(stmt.text, out);
       break;
     case StmtKind::print:
-      write(eval(*stmt.exprs[0], scope), out);
+      for (const auto& expr : stmt.exprs) write(eval(*expr, scope), out);
       break;
     case StmtKind::if_:
       return exec_if(stmt, scope, out);
@@ -173,7 +173,10 @@ Evaluator::Flow Evaluator::exec_block(const Stmt& stmt, const ScopePtr& scope, T
   if (flow != Flow::next) return flow;
   Value text = inner.take();
   if (stmt.kind == StmtKind::filter) {
-    write(eval(*stmt.exprs[0], scope, &text), out);
+    text = eval(*stmt.exprs[0], scope, &text);
+    if (text.text() == nullptr)
+      runtime_.fail("the filter of a block must make a string, made {}", type_name(text));
+    write(text, out);
   } else {
     if (stmt.exprs[0]) text = eval(*stmt.exprs[0], scope, &text);
     assign(stmt.targets[0], text, scope);

@@ -101,7 +101,10 @@ Value last(Runtime& runtime, const Value& value, CallArguments& arguments) {
   if (const auto* items = value.items(); items != nullptr && !items->values.empty())
     return items->values.back();
   auto values = iterate(runtime, value);
-  return values.empty() ? undefined("No last item, sequence was empty.") : values.back();
+  if (values.empty()) return undefined("No last item, sequence was empty.");
+  // Python reads a string from its end by index, which keeps markup.
+  if (const auto* text = value.text()) return as_safe(*values.back().as<String>(), text->safe);
+  return values.back();
 }
 
 Value list(Runtime& runtime, const Value& value, CallArguments& arguments) {
@@ -120,7 +123,7 @@ Value reverse(Runtime& runtime, const Value& value, CallArguments& arguments) {
                     : make_iterator(runtime, std::move(values));
   TextBuilder out;
   for (const auto& part : values) out.append(*part.text());
-  return out.take();
+  return as_safe(out.take(), value.text()->safe);
 }
 
 Value sort(Runtime& runtime, const Value& value, CallArguments& arguments) {

@@ -12,14 +12,16 @@ namespace {
 template <Case how>
 Value change(Runtime& runtime, const Value& value, CallArguments& arguments) {
   bind(runtime, "filter", arguments, {});
-  return change_case(runtime, *str(runtime, value), how);
+  const auto text = str(runtime, value);
+  return as_safe(change_case(runtime, *text, how), text->safe && how != Case::jinja_title);
 }
 
 Value trim(Runtime& runtime, const Value& value, CallArguments& arguments) {
   const auto bound = bind(runtime, "trim", arguments, {"*chars"});
   std::optional<std::string> chars;
   if (bound[0] && !bound[0]->is<None>()) chars = need_string(runtime, bound[0])->bytes;
-  return strip(runtime, *str(runtime, value), chars, true, true);
+  const auto text = str(runtime, value);
+  return as_safe(strip(runtime, *text, chars, true, true), text->safe);
 }
 
 Value replace_filter(Runtime& runtime, const Value& value, CallArguments& arguments) {
@@ -40,16 +42,12 @@ Value escape(Runtime& runtime, const Value& value, CallArguments& arguments) {
 
 Value force_escape(Runtime& runtime, const Value& value, CallArguments& arguments) {
   bind(runtime, "forceescape", arguments, {});
-  auto plain = *str(runtime, value);
-  plain.safe = false;
-  return escape_html(runtime, std::make_shared<const Text>(std::move(plain)));
+  return escape_html(runtime, as_safe(str(runtime, value), false));
 }
 
 Value safe(Runtime& runtime, const Value& value, CallArguments& arguments) {
   bind(runtime, "safe", arguments, {});
-  auto text = *str(runtime, value);
-  text.safe = true;
-  return std::make_shared<const Text>(std::move(text));
+  return as_safe(str(runtime, value));
 }
 
 Value indent(Runtime& runtime, const Value& value, CallArguments& arguments) {
@@ -77,12 +75,13 @@ Value indent(Runtime& runtime, const Value& value, CallArguments& arguments) {
     if (i == 0 ? first : blank || !lines[i].text()->bytes.empty()) out.append(margin);
     out.append(*lines[i].text());
   }
-  return out.take();
+  return as_safe(out.take(), text->safe);
 }
 
 Value center(Runtime& runtime, const Value& value, CallArguments& arguments) {
   const auto bound = bind(runtime, "center", arguments, {"*width"});
-  return pad(runtime, *str(runtime, value), need_integer(runtime, bound[0], 80), " ", 1);
+  const auto text = str(runtime, value);
+  return as_safe(pad(runtime, *text, need_integer(runtime, bound[0], 80), " ", 1), text->safe);
 }
 
 Value truncate(Runtime& runtime, const Value& value, CallArguments& arguments) {
@@ -104,8 +103,8 @@ Value truncate(Runtime& runtime, const Value& value, CallArguments& arguments) {
       cut = space;
   TextBuilder out;
   out.append(*text, 0, cut);
-  out.append(*end);
-  return out.take();
+  out.append(text->safe ? *escape_html(runtime, end) : *end);
+  return as_safe(out.take(), text->safe);
 }
 
 Value format(Runtime& runtime, const Value& value, CallArguments& arguments) {

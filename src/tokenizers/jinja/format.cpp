@@ -62,7 +62,7 @@ class Formatter {
     if (all_ && named_ == nullptr && used_ < values_.size())
       runtime_.fail("not all arguments converted during string formatting");
     runtime_.check_string(out_.size());
-    return out_.take();
+    return as_safe(out_.take(), format_.safe);
   }
 
  private:
@@ -129,6 +129,7 @@ class Formatter {
     String text;
     if (spec.kind == 's' || spec.kind == 'r') {
       text = spec.kind == 's' ? str(runtime_, given) : make_string(repr(runtime_, given));
+      if (format_.safe) text = escape_html(runtime_, text);
       if (spec.precision >= 0) {
         size_t end = 0;
         for (int64_t i = 0; i < spec.precision && end < text->bytes.size(); ++i)

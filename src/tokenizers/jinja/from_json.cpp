@@ -40,7 +40,8 @@ Value from_json(Runtime& runtime, const nlohmann::ordered_json& json, const Tag&
     case nlohmann::json::value_t::object: {
       auto dict = std::make_shared<Dict>();
       for (const auto& [key, item] : json.items())
-        insert(runtime, *dict, tagged_string(runtime, key, {}), from_json(runtime, item, tag));
+        insert(runtime, *dict, tagged_string(runtime, key, {}),
+               from_json(runtime, item, key == "type" ? Tag{} : tag));
       return dict;
     }
     default:

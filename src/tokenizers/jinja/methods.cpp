@@ -18,7 +18,7 @@ constexpr std::string_view kStringMethods[] = {
     "swapcase",     "title",       "translate", "upper",      "zfill"};
 constexpr std::string_view kDictMethods[] = {"copy", "fromkeys", "get", "items", "keys", "values"};
 constexpr std::string_view kListMethods[] = {"copy", "count", "index"};
-constexpr std::string_view kTupleMethods[] = {"count", "index"};
+constexpr std::string_view kFixedMethods[] = {"count", "index"};  // of tuples and ranges
 /// What jinja2's sandbox keeps templates from: the name is known, but undefined.
 constexpr std::string_view kDictChanges[] = {"clear", "pop", "popitem", "setdefault", "update"};
 constexpr std::string_view kListChanges[] = {"append", "clear",  "extend",  "insert",
@@ -98,14 +98,15 @@ class Method : public Object {
 std::optional<Value> find_method(Runtime&, const Value& object, std::string_view name) {
   const auto* items = object.items();
   const bool list = items != nullptr && items->kind == SequenceKind::list;
-  const bool tuple = items != nullptr && items->kind == SequenceKind::tuple;
+  const bool fixed = items != nullptr && (items->kind == SequenceKind::tuple ||
+                                          items->kind == SequenceKind::range);
   if ((object.dict() != nullptr && among(kDictChanges, name)) ||
       (list && among(kListChanges, name)))
     return undefined(
         fmt::format("access to attribute '{}' of '{}' object is unsafe", name, type_name(object)));
   if ((object.text() != nullptr && among(kStringMethods, name)) ||
       (object.dict() != nullptr && among(kDictMethods, name)) ||
-      (list && among(kListMethods, name)) || (tuple && among(kTupleMethods, name)))
+      (list && among(kListMethods, name)) || (fixed && among(kFixedMethods, name)))
     return std::static_pointer_cast<Object>(std::make_shared<Method>(object, std::string(name)));
   return {};
 }

@@ -86,7 +86,7 @@ Value repeat(Runtime& runtime, const Value& value, int64_t times) {
     TextBuilder out;
     for (int64_t i = 0; i < times && !text->bytes.empty(); ++i) out.append(*text);
     runtime.spend(out.size());
-    return out.take();
+    return as_safe(out.take(), text->safe);
   }
   const auto& items = *value.items();
   if (times > 0 && static_cast<int64_t>(items.values.size()) > kMaxElements / times)
@@ -114,9 +114,7 @@ Value add_strings(Runtime& runtime, const Value& left, const Value& right) {
   TextBuilder out;
   out.append(*a);
   out.append(*b);
-  auto sum = *out.take();
-  sum.safe = safe;
-  return std::make_shared<const Text>(std::move(sum));
+  return as_safe(out.take(), safe);
 }
 
 /// -1, 0 or 1; NaN compares as unordered, 2.
@@ -226,9 +224,11 @@ Value binary(Runtime& runtime, std::string_view op, const Value& a, const Value&
     if (const auto times = integer(a); times && repeatable(b)) return repeat(runtime, b, *times);
   }
   if (op == "%" && a.text() != nullptr) {
-    const bool tuple = b.items() != nullptr && b.items()->kind == SequenceKind::tuple;
+    const auto is_kind = [&](SequenceKind kind) { return b.items() && b.items()->kind == kind; };
+    const bool tuple = is_kind(SequenceKind::tuple);
     // Python takes what has elements by key for a mapping, which need not be used up.
-    const bool mapping = !tuple && (b.items() != nullptr || is_undefined(b));
+    const bool mapping =
+        is_kind(SequenceKind::list) || is_kind(SequenceKind::range) || is_undefined(b);
     return format_percent(runtime, *a.text(), tuple ? b.items()->values : std::vector<Value>{b},
                           b.dict(), !mapping);
   }

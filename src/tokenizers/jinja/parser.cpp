@@ -74,7 +74,10 @@ class Parser : public ExpressionParser {
     if (name == "with") return parse_with(stmt);
     if (name == "print") {
       stmt.kind = StmtKind::print;
-      stmt.exprs.push_back(tuple_or_expression());
+      while (current().kind != TokenKind::block_end) {
+        if (!stmt.exprs.empty()) expect_op(",");
+        stmt.exprs.push_back(expression());
+      }
     } else if (name == "filter") {
       stmt.kind = StmtKind::filter;
       stmt.exprs.push_back(filters(nullptr, true));

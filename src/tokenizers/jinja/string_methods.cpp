@@ -184,8 +184,10 @@ Value find(Runtime& runtime, const Text& self, std::string_view name, CallArgume
 Value replace_method(Runtime& runtime, const Text& self, std::string_view name,
                      CallArguments& arguments) {
   const auto bound = bind(runtime, name, arguments, {"old", "new", "*count"});
-  return replace(runtime, self, need_string(runtime, bound[0])->bytes,
-                 *need_string(runtime, bound[1]), need_integer(runtime, bound[2], -1));
+  auto fresh = need_string(runtime, bound[1]);
+  if (self.safe) fresh = escape_html(runtime, fresh);
+  return replace(runtime, self, need_string(runtime, bound[0])->bytes, *fresh,
+                 need_integer(runtime, bound[2], -1));
 }
 
 Value pads(Runtime& runtime, const Text& self, std::string_view name, CallArguments& arguments) {
@@ -226,7 +228,10 @@ Value lines(Runtime& runtime, const Text& self, std::string_view name, CallArgum
 Value join_method(Runtime& runtime, const Text& self, std::string_view name,
                   CallArguments& arguments) {
   const auto bound = bind(runtime, name, arguments, {"iterable"});
-  return join(runtime, self, iterate(runtime, *bound[0]), true);
+  auto values = iterate(runtime, *bound[0]);
+  if (self.safe)
+    for (auto& value : values) value = escape_html(runtime, value);
+  return join(runtime, self, values, true);
 }
 
 bool has_class(std::string_view name, char32_t c) {
@@ -292,7 +297,7 @@ Value format_method(Runtime& runtime, const Text& self, std::string_view,
     }
     if (chosen == nullptr)
       runtime.fail("format() has no value for '{{{}}}' (only plain fields are supported)", field);
-    const auto text = str(runtime, *chosen);
+    const auto text = self.safe ? escape_html(runtime, *chosen) : str(runtime, *chosen);
     runtime.spend(text->bytes.size());
     if (static_cast<int64_t>(out.size() + text->bytes.size()) > kMaxString)
       runtime.check_string(out.size() + text->bytes.size());
@@ -330,7 +335,16 @@ Value call_string_method(Runtime& runtime, const String& self, std::string_view 
   const auto found = kMethods.find(name);
   if (found == kMethods.end()) runtime.fail("the method '{}' of strings is not supported", name);
   runtime.spend(self->bytes.size());
-  return found->second(runtime, *self, name, arguments);
+  auto out = found->second(runtime, *self, name, arguments);
+  if (!self->safe) return out;
+  // What is made of markup is markup.
+  if (const auto* text = out.as<String>()) return as_safe(*text);
+  if (const auto* items = out.items()) {
+    auto parts = items->values;
+    for (auto& part : parts) part = as_safe(*part.as<String>());
+    return make_sequence(runtime, items->kind, std::move(parts));
+  }
+  return out;
 }
 
 int64_t need_integer(Runtime& runtime, const std::optional<Value>& value, int64_t otherwise) {

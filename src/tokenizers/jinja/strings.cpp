@@ -252,9 +252,7 @@ String escape_html(Runtime& runtime, const Value& value) {
       out.append(*text, at, at + 1);
   }
   runtime.check_string(out.size());
-  auto made = *out.take();
-  made.safe = true;
-  return std::make_shared<const Text>(std::move(made));
+  return as_safe(out.take());
 }
 
 }  // namespace weft::tokenizers::jinja

@@ -81,7 +81,8 @@ bool is_number(Runtime& runtime, const Value& value, CallArguments& arguments) {
 bool sequence(Runtime& runtime, const Value& value, CallArguments& arguments) {
   bind(runtime, "sequence", arguments, {});
   const auto* items = value.items();
-  if (items == nullptr) return value.text() != nullptr || value.dict() != nullptr;
+  if (items == nullptr)
+    return value.text() != nullptr || value.dict() != nullptr || is_undefined(value);
   return items->kind == SequenceKind::list || items->kind == SequenceKind::tuple ||
          items->kind == SequenceKind::range;
 }

@@ -63,6 +63,13 @@ String make_string(std::string bytes) {
   return std::make_shared<const Text>(Text{.bytes = std::move(bytes)});
 }
 
+String as_safe(String text, bool safe) {
+  if (text->safe == safe) return text;
+  auto copy = *text;
+  copy.safe = safe;
+  return std::make_shared<const Text>(std::move(copy));
+}
+
 String substring(const Text& from, size_t begin, size_t end) {
   TextBuilder out;
   out.append(from, begin, end);

@@ -56,5 +56,6 @@ class TextBuilder {
 
 String make_string(std::string bytes);
 String substring(const Text& from, size_t begin, size_t end);
+String as_safe(String text, bool safe = true);
 
 }  // namespace weft::tokenizers::jinja

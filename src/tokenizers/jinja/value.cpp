@@ -89,6 +89,17 @@ std::optional<double> number(const Value& value) {
   return {};
 }
 
+bool is_hashable(Runtime& runtime, const Value& value) {
+  runtime.spend(1);
+  const auto* items = value.items();
+  if (items == nullptr) return value.dict() == nullptr;
+  if (items->kind == SequenceKind::tuple)
+    return std::all_of(items->values.begin(), items->values.end(),
+                       [&](const Value& item) { return is_hashable(runtime, item); });
+  return items->kind == SequenceKind::range || items->kind == SequenceKind::iterator ||
+         items->kind == SequenceKind::values;
+}
+
 std::string hash_key(Runtime& runtime, const Value& value) {
   if (const auto* text = value.text()) {
     runtime.spend(text->bytes.size());
@@ -115,6 +126,15 @@ std::string hash_key(Runtime& runtime, const Value& value) {
   }
   if (const auto* object = value.as<ObjectPtr>())
     return 'o' + std::to_string(reinterpret_cast<uintptr_t>(object->get()));
+  if (is_hashable(runtime, value)) {
+    const auto& range = *value.items();
+    if (range.kind != SequenceKind::range)
+      return 'o' + std::to_string(reinterpret_cast<uintptr_t>(&range));
+    std::string key = 'r' + std::to_string(range.values.size());
+    for (size_t i = 0; i < std::min<size_t>(2, range.values.size()); ++i)
+      key += ':' + std::to_string(*integer(range.values[i]));
+    return key;
+  }
   runtime.fail("unhashable type: '{}'", type_name(value));
 }
 

@@ -102,6 +102,7 @@ bool truth(const Value& value);
 int depth(const Value& value);
 inline bool is_undefined(const Value& value) { return value.is<Undefined>(); }
 
+bool is_hashable(Runtime& runtime, const Value& value);
 /// Equal keys have equal texts; fails for lists and mappings as Python does.
 std::string hash_key(Runtime& runtime, const Value& value);
 
