@@ -55,6 +55,16 @@ std::optional<Value> attribute(Runtime& runtime, const Value& object, std::strin
   return find_method(runtime, object, name);
 }
 
+Value slice_range(Runtime& runtime, const Range& range, int64_t first, int64_t last, int64_t by) {
+  const auto at = [&](int64_t start, int64_t count) {
+    int64_t out = 0;
+    if (__builtin_mul_overflow(count, range.step, &out) || __builtin_add_overflow(start, out, &out))
+      runtime.fail("integers above 64 bits");
+    return out;
+  };
+  return make_range(runtime, {at(range.start, first), at(range.start, last), at(0, by)});
+}
+
 [[noreturn]] void fail_undefined(Runtime& runtime, const Value& value) {
   runtime.fail("{}", *value.as<Undefined>()->message);
 }
@@ -106,11 +116,11 @@ Value get_slice(Runtime& runtime, const Value& object, const Value& start, const
   }
   runtime.spend(picked.size() + 1);
   if (const auto* items = object.items()) {
+    if (items->kind == SequenceKind::range)
+      return slice_range(runtime, items->range, first, last, by);
     std::vector<Value> values;
     for (const int64_t i : picked) values.push_back(items->values[static_cast<size_t>(i)]);
-    return make_sequence(runtime,
-                         items->kind == SequenceKind::range ? SequenceKind::list : items->kind,
-                         std::move(values));
+    return make_sequence(runtime, items->kind, std::move(values));
   }
   const auto& text = *object.text();
   runtime.spend(text.bytes.size());

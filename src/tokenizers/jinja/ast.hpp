@@ -97,7 +97,8 @@ struct Stmt {
   StmtKind kind = StmtKind::data;
   int line = 0;
   String text = {};
-  std::vector<ExprPtr> exprs = {};  // the printed ones, conditions, [iterable, test], values of with
+  std::vector<ExprPtr> exprs =
+      {};  // the printed ones, conditions, [iterable, test], values of with
   std::vector<Target> targets = {};
   std::vector<Body> bodies = {};
   MacroCode code = {};  // of macro, call

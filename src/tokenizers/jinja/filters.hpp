@@ -19,6 +19,11 @@ String strip(Runtime& runtime, const Text& text, const std::optional<std::string
              bool right);
 String replace(Runtime& runtime, const Text& text, std::string_view old, const Text& fresh,
                int64_t count);
+/// At white space, which goes, or at `separator`; at most `limit` times where that is not negative,
+/// with `right` from the end.
+std::vector<Value> split_words(const Text& self, int64_t limit, bool right);
+std::vector<Value> split_at(const Text& self, std::string_view separator, int64_t limit,
+                            bool right);
 std::vector<Value> split_lines(const Text& text, bool keep_ends = false);
 String pad(Runtime& runtime, const Text& text, int64_t width, std::string_view fill, int left_of_2);
 String join(Runtime& runtime, const Text& separator, const std::vector<Value>& values,

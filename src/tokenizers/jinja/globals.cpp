@@ -31,17 +31,7 @@ Value range(Runtime& runtime, CallArguments& arguments) {
   const int64_t stop = *integer(bound[1] ? *bound[1] : *bound[0]);
   const int64_t step = bound[2] ? *integer(*bound[2]) : 1;
   if (step == 0) runtime.fail("range() arg 3 must not be zero");
-  std::vector<Value> values;
-  for (int64_t at = start; step > 0 ? at < stop : at > stop;) {
-    if (static_cast<int64_t>(values.size()) >= kMaxRange)
-      runtime.fail("range of more than {} numbers", kMaxRange);
-    values.emplace_back(at);
-    if (__builtin_add_overflow(at, step, &at)) break;
-  }
-  auto out = make_sequence(runtime, SequenceKind::range, std::move(values));
-  (*out.as<SequencePtr>())->label = step == 1 ? fmt::format("range({}, {})", start, stop)
-                                              : fmt::format("range({}, {}, {})", start, stop, step);
-  return out;
+  return make_range(runtime, {start, stop, step});
 }
 
 /// dict(mapping or pairs, name = value ...)

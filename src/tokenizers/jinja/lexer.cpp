@@ -12,12 +12,6 @@ namespace {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-int digit_value(char c) {
-  if (is_digit(c)) return c - '0';
-  const char lower = static_cast<char>(c | 0x20);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : 16;
-}
-
 class Lexer {
  public:
   Lexer(std::string_view source, const std::string& name) : name_(name) {
@@ -247,67 +241,10 @@ class Lexer {
     size_t end = at_ + 1;
     while (end < source_.size() && source_[end] != quote) end += source_[end] == '\\' ? 2 : 1;
     if (end >= source_.size()) fail("a string that begins with {} does not end", quote);
-    push(TokenKind::string, unescape(std::string_view(source_).substr(at_ + 1, end - at_ - 1)));
+    push(TokenKind::string,
+         unescape(std::string_view(source_).substr(at_ + 1, end - at_ - 1), name_, line_));
     advance(end + 1 - at_);
     return true;
-  }
-
-  /// Python's "unicode-escape" of the string with its non-ASCII characters written as escapes,
-  /// which lets a backslash in front of one stand for itself.
-  std::string unescape(std::string_view text) const {
-    std::string out;
-    for (size_t at = 0; at < text.size();) {
-      if (text[at] != '\\') {
-        out += text[at++];
-        continue;
-      }
-      const char c = text[at + 1];
-      if (static_cast<uint8_t>(c) >= 0x80) {
-        size_t next = at + 1;
-        const auto code = static_cast<uint32_t>(next_code_point(text, next));
-        out += code < 0x100     ? fmt::format("\\x{:02x}", code)
-               : code < 0x10000 ? fmt::format("\\u{:04x}", code)
-                                : fmt::format("\\U{:08x}", code);
-        at = next;
-        continue;
-      }
-      at += 2;
-      constexpr std::string_view kNames = "abfnrtv\\'\"", kCodes = "\a\b\f\n\r\t\v\\'\"";
-      if (const auto known = kNames.find(c); known != std::string_view::npos) {
-        out += kCodes[known];
-      } else if (c == '\n') {
-        continue;
-      } else if (c == 'x' || c == 'u' || c == 'U') {
-        append_code(number_at(text, at, c == 'x' ? 2 : c == 'u' ? 4 : 8), out);
-      } else if (c >= '0' && c <= '7') {
-        char32_t code = static_cast<char32_t>(c - '0');
-        for (int i = 0; i < 2 && at < text.size() && text[at] >= '0' && text[at] <= '7'; ++i)
-          code = code * 8 + static_cast<char32_t>(text[at++] - '0');
-        append_code(code, out);
-      } else if (c == 'N') {
-        fail("names of characters (\\N) are not supported in strings; write \\u and the number");
-      } else {
-        out += '\\';
-        out += c;
-      }
-    }
-    return out;
-  }
-
-  char32_t number_at(std::string_view text, size_t& at, size_t count) const {
-    char32_t code = 0;
-    for (size_t i = 0; i < count; ++i, ++at) {
-      if (at >= text.size() || digit_value(text[at]) > 15)
-        fail("an escape in a string needs {} hexadecimal digits", count);
-      code = code * 16 + static_cast<char32_t>(digit_value(text[at]));
-    }
-    return code;
-  }
-
-  void append_code(char32_t code, std::string& out) const {
-    if (code > 0x10FFFF || (code >= 0xD800 && code < 0xE000))
-      fail("the escape \\u{:04x} in a string is no character", static_cast<uint32_t>(code));
-    append_utf8(code, out);
   }
 
   void read_operator(std::string& open) {

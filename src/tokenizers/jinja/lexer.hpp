@@ -30,4 +30,9 @@ struct Token {
 /// Error with name and line where a tag or a string does not end.
 std::vector<Token> tokenize(std::string_view source, const std::string& name);
 
+int digit_value(char c);  ///< of a hexadecimal digit; 16 for others
+/// Python's "unicode-escape" of the string with its non-ASCII characters written as escapes,
+/// which lets a backslash in front of one stand for itself.
+std::string unescape(std::string_view text, const std::string& name, int line);
+
 }  // namespace weft::tokenizers::jinja

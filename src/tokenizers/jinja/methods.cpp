@@ -98,8 +98,8 @@ class Method : public Object {
 std::optional<Value> find_method(Runtime&, const Value& object, std::string_view name) {
   const auto* items = object.items();
   const bool list = items != nullptr && items->kind == SequenceKind::list;
-  const bool fixed = items != nullptr && (items->kind == SequenceKind::tuple ||
-                                          items->kind == SequenceKind::range);
+  const bool fixed = items != nullptr &&
+                     (items->kind == SequenceKind::tuple || items->kind == SequenceKind::range);
   if ((object.dict() != nullptr && among(kDictChanges, name)) ||
       (list && among(kListChanges, name)))
     return undefined(

@@ -73,7 +73,11 @@ void repr_dict(Runtime& runtime, const Dict& dict, TextBuilder& out) {
 }
 
 void repr_items(Runtime& runtime, const Items& items, TextBuilder& out) {
-  if (items.kind == SequenceKind::range) return out.append(items.label);
+  if (items.kind == SequenceKind::range) {
+    const auto& [start, stop, step] = items.range;
+    return out.append(step == 1 ? fmt::format("range({}, {})", start, stop)
+                                : fmt::format("range({}, {}, {})", start, stop, step));
+  }
   if (items.kind == SequenceKind::iterator) return out.append("<generator object>");
   const bool tuple = items.kind == SequenceKind::tuple;
   const bool view = !tuple && items.kind != SequenceKind::list;

@@ -116,7 +116,9 @@ Value apply_filter(Runtime& runtime, std::string_view name, const Value& value,
 bool apply_test(Runtime& runtime, std::string_view name, const Value& value,
                 CallArguments& arguments);
 const std::map<std::string_view, FilterFunction>& string_filters();
+const std::map<std::string_view, FilterFunction>& number_filters();
 const std::map<std::string_view, FilterFunction>& sequence_filters();
+const std::map<std::string_view, FilterFunction>& lazy_filters();
 
 /// A method of a string, a list, a tuple or a mapping; nothing where there is none of the name.
 std::optional<Value> find_method(Runtime& runtime, const Value& object, std::string_view name);

@@ -29,67 +29,6 @@ Value strips(Runtime& runtime, const Text& self, std::string_view name, CallArgu
   return strip(runtime, self, chars, name != "rstrip", name != "lstrip");
 }
 
-/// The white space between words goes; `right` counts splits from the end.
-std::vector<Value> split_words(const Text& self, int64_t limit, bool right) {
-  std::vector<std::pair<size_t, size_t>> words;
-  const auto& bytes = self.bytes;
-  for (size_t at = 0; at < bytes.size();) {
-    size_t next = at;
-    if (is_python_space(next_code_point(bytes, next))) {
-      at = next;
-      continue;
-    }
-    const size_t begin = at;
-    for (; at < bytes.size(); at = next) {
-      next = at;
-      if (is_python_space(next_code_point(bytes, next))) break;
-    }
-    words.emplace_back(begin, at);
-  }
-  const size_t allowed = limit < 0 ? words.size() : static_cast<size_t>(limit) + 1;
-  if (words.size() > allowed) {
-    if (right) {
-      const size_t kept = words.size() - allowed;
-      words[kept].first = 0;
-      words.erase(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(kept));
-    } else {
-      // The rest as it is, but for the space at its end when no split is allowed there.
-      words[allowed - 1].second = bytes.size();
-      words.resize(allowed);
-    }
-  }
-  std::vector<Value> out;
-  for (const auto& [begin, end] : words) out.emplace_back(substring(self, begin, end));
-  return out;
-}
-
-std::vector<Value> split_at(const Text& self, std::string_view separator, int64_t limit,
-                            bool right) {
-  std::vector<std::pair<size_t, size_t>> parts;
-  const auto& bytes = self.bytes;
-  size_t begin = 0, end = bytes.size();
-  while (limit != 0) {
-    const auto found =
-        right ? (end >= separator.size() ? bytes.rfind(separator, end - separator.size())
-                                         : std::string::npos)
-              : bytes.find(separator, begin);
-    if (found == std::string::npos) break;
-    if (right) {
-      parts.emplace_back(found + separator.size(), end);
-      end = found;
-    } else {
-      parts.emplace_back(begin, found);
-      begin = found + separator.size();
-    }
-    --limit;
-  }
-  parts.emplace_back(begin, end);
-  if (right) std::reverse(parts.begin(), parts.end());
-  std::vector<Value> out;
-  for (const auto& [from, to] : parts) out.emplace_back(substring(self, from, to));
-  return out;
-}
-
 Value split(Runtime& runtime, const Text& self, std::string_view name, CallArguments& arguments) {
   const auto bound = bind(runtime, name, arguments, {"*sep", "maxsplit"});
   const int64_t limit = need_integer(runtime, bound[1], -1);
@@ -202,7 +141,7 @@ Value pads(Runtime& runtime, const Text& self, std::string_view name, CallArgume
 
 Value zfill(Runtime& runtime, const Text& self, std::string_view name, CallArguments& arguments) {
   const auto bound = bind(runtime, name, arguments, {"width"});
-  const int64_t width = need_integer(runtime, bound[0], 0);
+  const int64_t width = std::max<int64_t>(0, need_integer(runtime, bound[0], 0));
   const bool sign = self.bytes.starts_with('+') || self.bytes.starts_with('-');
   const auto digits = substring(self, sign ? 1 : 0, self.bytes.size());
   TextBuilder out;

@@ -155,7 +155,7 @@ String replace(Runtime& runtime, const Text& text, std::string_view old, const T
   size_t at = 0;
   if (old.empty()) {
     // In front of every character, and at the end.
-    for (; count != 0; --count) {
+    for (; count != 0; count -= count > 0) {
       runtime.spend(fresh.bytes.size() + 1);
       if (static_cast<int64_t>(out.size() + fresh.bytes.size()) > kMaxString) put();
       out.append(fresh);
@@ -173,38 +173,16 @@ String replace(Runtime& runtime, const Text& text, std::string_view old, const T
     if (static_cast<int64_t>(out.size() + fresh.bytes.size()) > kMaxString) put();
     out.append(fresh);
     at = found + old.size();
-    --count;
+    count -= count > 0;
   }
   out.append(text, at, text.bytes.size());
   return out.take();
 }
 
-std::vector<Value> split_lines(const Text& text, bool keep_ends) {
-  std::vector<Value> out;
-  const auto& bytes = text.bytes;
-  for (size_t at = 0; at < bytes.size();) {
-    size_t end = at, next = at;
-    bool broken = false;
-    while (end < bytes.size()) {
-      next = end;
-      const char32_t c = next_code_point(bytes, next);
-      broken = (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 ||
-               c == 0x2029;
-      if (broken) {
-        if (c == '\r' && next < bytes.size() && bytes[next] == '\n') ++next;
-        break;
-      }
-      end = next;
-    }
-    out.emplace_back(substring(text, at, keep_ends ? next : end));
-    at = next;
-  }
-  return out;
-}
-
 String pad(Runtime& runtime, const Text& text, int64_t width, std::string_view fill,
            int left_of_2) {
-  const int64_t missing = std::max<int64_t>(0, width - count_code_points(text.bytes));
+  const int64_t missing =
+      std::max<int64_t>(0, std::max<int64_t>(0, width) - count_code_points(text.bytes));
   if (missing > kMaxString / 4) runtime.check_string(static_cast<size_t>(missing) * 4);
   runtime.check_string(text.bytes.size() + static_cast<size_t>(missing) * fill.size());
   // str.center puts the odd one at the left where the width is odd.

@@ -151,6 +151,19 @@ Value make_sequence(Runtime& runtime, SequenceKind kind, std::vector<Value> valu
   return items;
 }
 
+Value make_range(Runtime& runtime, const Range& range) {
+  std::vector<Value> values;
+  for (int64_t at = range.start; range.step > 0 ? at < range.stop : at > range.stop;) {
+    if (static_cast<int64_t>(values.size()) >= kMaxRange)
+      runtime.fail("range of more than {} numbers", kMaxRange);
+    values.emplace_back(at);
+    if (__builtin_add_overflow(at, range.step, &at)) break;
+  }
+  auto out = make_sequence(runtime, SequenceKind::range, std::move(values));
+  (*out.as<SequencePtr>())->range = range;
+  return out;
+}
+
 void insert(Runtime& runtime, Dict& dict, Value key, Value value) {
   dict.depth = std::max(dict.depth, depth_above(runtime, std::max(depth(key), depth(value))));
   const auto [place, fresh] = dict.index.emplace(hash_key(runtime, key), dict.members.size());
@@ -223,8 +236,8 @@ std::vector<std::optional<Value>> bind(Runtime& runtime, std::string_view functi
     return name.starts_with('*') ? name.substr(1) : name;
   };
   for (auto& [name, value] : arguments.named) {
-    const auto* found = std::find_if(parameters.begin(), parameters.end(),
-                                     [&](auto parameter) { return plain(parameter) == name; });
+    const auto* found = parameters.begin();
+    while (found != parameters.end() && plain(*found) != name) ++found;
     if (found == parameters.end())
       runtime.fail("{}() got an unexpected keyword argument '{}'", function, name);
     auto& place = out[static_cast<size_t>(found - parameters.begin())];

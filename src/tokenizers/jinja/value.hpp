@@ -60,13 +60,19 @@ struct Value {
 
 inline Value string_value(std::string bytes) { return make_string(std::move(bytes)); }
 
+struct Range {
+  int64_t start = 0;
+  int64_t stop = 0;
+  int64_t step = 1;
+};
+
 /// A list, a tuple or what else can be gone through. An iterator can be only once: `next` counts.
 struct Items {
   SequenceKind kind = SequenceKind::list;
   std::vector<Value> values = {};
   int depth = 1;
   size_t next = 0;
-  std::string label = {};  // how a range prints
+  Range range = {};        // of that kind
   std::string error = {};  // that an iterator ends with, once it gets there
 };
 
@@ -114,6 +120,7 @@ Value make_sequence(Runtime& runtime, SequenceKind kind, std::vector<Value> valu
 inline Value make_list(Runtime& runtime, std::vector<Value> values) {
   return make_sequence(runtime, SequenceKind::list, std::move(values));
 }
+Value make_range(Runtime& runtime, const Range& range);
 /// A later value of a key replaces an earlier one, at the place of the earlier.
 void insert(Runtime& runtime, Dict& dict, Value key, Value value);
 
