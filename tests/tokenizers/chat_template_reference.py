@@ -333,6 +333,7 @@ x {%+ if t +%}  a  {%+ endif %}  y
 {{ loop }}x
 {{ range(3)[1:] }}{{ range(0, 9, 2)[::-1] }}{{ range(3)[5:] }}{{ range(2).index(1) }}{{ range(3).count(9) }}{{ {range(3): 1}[range(0, 3, 1)] }}{{ range(5)[1:4][::2] | list }}
 {% filter length %}abc{% endfilter %}
+{{ u.title() }}{{ u.swapcase() }}{{ 'aΣ' | capitalize }}{{ 'Σ' | capitalize }}{{ 'ΑΣ Σ ΑΣΑ İΣ' | title }}{{ 'ΑΣ Σ ΑΣΑ İΣ'.title() }}{{ 'ΑΣ Σ ΑΣΑ İΣ'.swapcase() }}{{ 'ΑΣ'.capitalize() }}
 {% set low, high = -9223372036854775807 - 1, 9223372036854775807 %}{{ ['x'.center(low), 'x'.zfill(low), 'a b'.split(' ', low), 'a b'.rsplit(' ', high), 'aa'.replace('a', 'b', low), 'ab'.replace('', '-', low), 'abc' | truncate(high, true, '', high), s[low:high], l[high:low:-1], l[::high], high | round(-18), -25 | round(-1), -15 | round(-1), -26 | round(-1), 25 | round(-1), 35 | round(-1)] }}
 {{ n[1:] }}
 {{ l['a':] }}

@@ -72,7 +72,8 @@ std::string unescape(std::string_view text, const std::string& name, int line) {
         code = code * 8 + static_cast<char32_t>(text[at++] - '0');
       append_code(code, out, place);
     } else if (c == 'N') {
-      place.fail("names of characters (\\N) are not supported in strings; write \\u and the number");
+      place.fail(
+          "names of characters (\\N) are not supported in strings; write \\u and the number");
     } else {
       out += '\\';
       out += c;

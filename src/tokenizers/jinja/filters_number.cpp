@@ -117,7 +117,8 @@ Value round(Runtime& runtime, const Value& value, CallArguments& arguments) {
     if (places < -18) return int64_t{0};
     int64_t scale = 1;
     for (int64_t i = places; i < 0; ++i) scale *= 10;
-    const int64_t rest = ((whole % scale) + scale) % scale, even = (whole / scale - (whole < 0)) % 2;
+    const int64_t rest = ((whole % scale) + scale) % scale,
+                  even = (whole / scale - (whole < 0)) % 2;
     const bool up = rest > scale - rest || (rest == scale - rest && even != 0);
     return binary(runtime, "+", whole, up ? scale - rest : -rest);
   }

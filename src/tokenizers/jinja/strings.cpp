@@ -31,6 +31,29 @@ void append_lower(const Text& text, size_t begin, size_t end, TextBuilder& out) 
   }
 }
 
+/// Lowers single characters, from front to back, as they are lowered where they stand in the text:
+/// a sigma at the end of a word is another one.
+class LowerInPlace {
+ public:
+  explicit LowerInPlace(const Text& text) : text_(text), chars_(read(text, 0, text.bytes.size())) {
+    python_lower(chars_);
+  }
+  void append(size_t begin, TextBuilder& out) {
+    const auto at = static_cast<int64_t>(begin);
+    while (next_ < chars_.size() && chars_[next_].from.begin < at) ++next_;
+    for (; next_ < chars_.size() && chars_[next_].from.begin == at; ++next_) {
+      std::string bytes;
+      append_utf8(chars_[next_].code, bytes);
+      out.append_as(text_, begin, bytes);
+    }
+  }
+
+ private:
+  const Text& text_;
+  Chars chars_;
+  size_t next_ = 0;
+};
+
 /// One character, raised; the byte behind it.
 size_t append_upper(const Text& text, size_t at, bool title, TextBuilder& out) {
   const size_t begin = at;
@@ -69,12 +92,12 @@ void jinja_title(const Text& text, TextBuilder& out) {
 
 void python_title(const Text& text, TextBuilder& out) {
   const auto chars = read(text, 0, text.bytes.size());
+  LowerInPlace lower(text);
   bool inside = false;
   for (size_t i = 0; i < chars.size(); ++i) {
     const auto begin = static_cast<size_t>(chars[i].from.begin);
-    const auto end = static_cast<size_t>(chars[i].from.end);
     if (inside)
-      append_lower(text, begin, end, out);
+      lower.append(begin, out);
     else
       append_upper(text, begin, true, out);
     inside = is_cased(chars[i].code);
@@ -94,26 +117,31 @@ String change_case(Runtime& runtime, const Text& text, Case how) {
     case Case::upper:
       for (size_t at = 0; at < size;) at = append_upper(text, at, false, out);
       break;
-    case Case::capitalize:
-      if (size > 0) append_lower(text, append_upper(text, 0, true, out), size, out);
+    case Case::capitalize: {
+      LowerInPlace lower(text);
+      for (size_t at = size > 0 ? append_upper(text, 0, true, out) : 0; at < size;) {
+        lower.append(at, out);
+        next_code_point(text.bytes, at);
+      }
       break;
+    }
     case Case::title:
       python_title(text, out);
       break;
     case Case::jinja_title:
       jinja_title(text, out);
       break;
-    case Case::swap:
+    case Case::swap: {
+      LowerInPlace lower(text);
       for (size_t at = 0; at < size;) {
-        size_t end = at;
-        const char32_t c = next_code_point(text.bytes, end);
-        if (utf8proc_isupper(static_cast<utf8proc_int32_t>(c)))
-          append_lower(text, at, end, out);
+        const size_t begin = at;
+        if (utf8proc_isupper(static_cast<utf8proc_int32_t>(next_code_point(text.bytes, at))))
+          lower.append(begin, out);
         else
-          append_upper(text, at, false, out);
-        at = end;
+          append_upper(text, begin, false, out);
       }
       break;
+    }
   }
   return out.take();
 }
