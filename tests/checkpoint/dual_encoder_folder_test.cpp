@@ -116,8 +116,8 @@ TEST(DualEncoderFolder, NamesTheWaysToATokenizer) {
   };
   error(testing::AllOf(HasSubstr("tokenizer.json or OpenAI's bpe_simple_vocab_16e6.txt.gz there"),
                        HasSubstr("--tokenizer FILE|DIR")));
-  std::ofstream(folder / "tokenizer.json") << R"({"model": {"type": "Unigram"}})";
-  error(testing::AllOf(HasSubstr("the model 'Unigram' is not supported"),
+  std::ofstream(folder / "tokenizer.json") << R"({"model": {"type": "WordLevel"}})";
+  error(testing::AllOf(HasSubstr("the model 'WordLevel' is not supported"),
                        HasSubstr("name another with --tokenizer")));
 }
 
