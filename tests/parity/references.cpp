@@ -73,8 +73,7 @@ void expect_gradients(const torch::nn::Module& module, const torch::nn::Module& 
     // not see, has none but for rounding: these are held to the scale of the others.
     // A single number (a temperature) sums over everything.
     const auto floor = (reference.numel() == 1 ? 0.2 : 1e-2) * largest;
-    EXPECT_TRUE(test::close(actual, reference, kGradients, floor))
-        << "gradient of " << item.key();
+    EXPECT_TRUE(test::close(actual, reference, kGradients, floor)) << "gradient of " << item.key();
   }
 }
 
