@@ -265,7 +265,7 @@ class Programs(unittest.TestCase):
         self.assertNotEqual(drawn[0], drawn[2])
         self.assertIn("top_p must be in (0, 1], got 2", run(*ask, "--top-p", 2, status=2).stderr)
         self.assertIn("config.json", run("generate", "--model", self.data, "--prompt", "x", "--tokenizer", model, "--raw", status=3).stderr)
-        self.assertIn("model_type", run("generate", "--model", self.folder / "model/text", "--prompt", "x", "--raw", status=3).stderr)
+        self.assertIn("model_type", run("generate", "--model", self.folder / "model/text", "--tokenizer", model, "--prompt", "x", "--raw", status=3).stderr)
 
     def test_inspect_shows_texts_models_and_shards(self):
         texts = ["a red circle", "ein <b>„Kreis“</b>\n"]
