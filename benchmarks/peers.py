@@ -100,7 +100,8 @@ def decode(args):
 
     def work():
         with torch.inference_mode():
-            cache.crop(prompt)
+            if cache.get_seq_length() > prompt:
+                cache.crop(prompt - cache.get_seq_length())
             for t in range(prompt, ids.shape[1]):
                 out = model(ids[:, t:t + 1], past_key_values=cache, use_cache=True)
             return {"logits": out.logits}
