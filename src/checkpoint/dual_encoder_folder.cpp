@@ -121,9 +121,7 @@ void write_family(const DualEncoderFolder& folder, const std::string& layout,
     config.set("model_type", layout)
         .set("architectures", std::vector<std::string>{family.architecture});
   if (family.write_transform) family.write_transform(config, folder.transform);
-  TensorMap tensors;
-  for (auto& [name, tensor] : family.key_map(config).save(named_tensors(*folder.model)))
-    tensors.emplace(std::move(name), std::move(tensor));
+  const auto tensors = their_tensors(family.key_map(config), *folder.model);
   const auto& weights = family.weights_file;
   write_tensors(target / (weights.empty() ? "model.safetensors" : weights), tensors,
                 {{"format", "pt"}});

@@ -21,9 +21,7 @@ void write_encoder(const EncoderFolder& folder, const fs::path& path) {
   const auto& family = families().at(folder.family);
   auto config = folder.config;
   if (config.is_null() || config.size() == 0) config = family.config(*folder.encoder);
-  TensorMap tensors;
-  for (auto& [name, tensor] : family.key_map(config).save(named_tensors(*folder.encoder)))
-    tensors.emplace(std::move(name), std::move(tensor));
+  const auto tensors = their_tensors(family.key_map(config), *folder.encoder);
   if (!family.architecture.empty())
     mark_config(config, family.architecture, folder.family, tensors.begin()->second.scalar_type());
   write_tensors(path / "model.safetensors", tensors, {{"format", "pt"}});
@@ -98,9 +96,7 @@ EncoderFolder load_encoder(const fs::path& folder, at::ScalarType dtype) {
   EncoderFolder out;
   out.config = read_model_config(folder);
   out.family = family_of(out.config);
-  if (!families().contains(out.family))
-    fail("{}: {}", (folder / "config.json").string(),
-         detail::unknown_name("model_type", out.family, families().names()));
+  check_family(families(), out.family, folder);
   const auto& family = families().at(out.family);
   const auto file = open_weights(folder);
   const auto map = family.key_map(out.config);

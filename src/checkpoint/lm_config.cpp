@@ -119,6 +119,30 @@ void without_head_aliases(KeyMap& map, const std::string& prefix,
   for (const auto& name : names) map.alias(name, prefix + name);
 }
 
+KeyMap llama_names(bool tied, bool fused) {
+  KeyMap map;
+  const std::string layer = "model.layers.{i}.", block = "blocks.{i}.";
+  without_head_aliases(map, "model.", {"embed_tokens.weight", "norm.weight", "layers.{x...}"});
+  map.rename("model.embed_tokens.weight", "token_embed.weight")
+      .rename("lm_head.weight", "lm_head.weight")
+      .rename(layer + "self_attn.o_proj.{p}", block + "attention.out.{p}")
+      .rename(layer + "mlp.down_proj.{p}", block + "mlp.fc2.{p}")
+      .drop(layer + "self_attn.rotary_emb.inv_freq", "a buffer: frequencies are computed");
+  if (fused) {
+    map.split(layer + "self_attn.qkv_proj.{p}",
+              {block + "attention.q.{p}", block + "attention.k.{p}", block + "attention.v.{p}"})
+        .split(layer + "mlp.gate_up_proj.{p}", {block + "mlp.gate.{p}", block + "mlp.fc1.{p}"});
+  } else {
+    map.rename(layer + "self_attn.q_proj.{p}", block + "attention.q.{p}")
+        .rename(layer + "self_attn.k_proj.{p}", block + "attention.k.{p}")
+        .rename(layer + "self_attn.v_proj.{p}", block + "attention.v.{p}")
+        .rename(layer + "mlp.gate_proj.{p}", block + "mlp.gate.{p}")
+        .rename(layer + "mlp.up_proj.{p}", block + "mlp.fc1.{p}");
+  }
+  if (tied) map.tie("lm_head.weight", "model.embed_tokens.weight");
+  return map;
+}
+
 const text::DecoderLmImpl& as_decoder(const LanguageModel& model, std::string_view family) {
   const auto* decoder = dynamic_cast<const text::DecoderLmImpl*>(&model);
   if (decoder == nullptr)

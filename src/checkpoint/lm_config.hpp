@@ -35,6 +35,10 @@ int64_t integer_or_none(const Json& config, const ConfigReader& read, std::strin
 void without_head_aliases(KeyMap& map, const std::string& prefix,
                           const std::vector<std::string>& names);
 
+/// Llama's names of embeddings, head, attention and mlp, which Gemma shares; norms are the
+/// family's. `fused`: q, k and v are one weight, and so are gate and fc1 (Phi-3).
+KeyMap llama_names(bool tied, bool fused = false);
+
 const text::DecoderLmImpl& as_decoder(const LanguageModel& model, std::string_view family);
 
 std::vector<std::string> read_layer_types(const Json& config, const std::string& family,

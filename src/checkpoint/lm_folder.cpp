@@ -15,9 +15,7 @@ LmFolder load_language_model(const std::filesystem::path& folder, at::ScalarType
   LmFolder out;
   out.config = read_model_config(folder);
   out.family = family_of(out.config);
-  if (!lm_families().contains(out.family))
-    fail("{}: {}", (folder / "config.json").string(),
-         detail::unknown_name("model_type", out.family, lm_families().names()));
+  check_family(lm_families(), out.family, folder);
   const auto& family = lm_families().at(out.family);
   const auto file = open_weights(folder);
   {
@@ -37,9 +35,7 @@ void save_language_model(const LmFolder& folder, const std::filesystem::path& pa
   const auto& family = lm_families().at(folder.family);
   auto config = folder.config;
   if (config.is_null() || config.size() == 0) config = family.config(*folder.model);
-  TensorMap tensors;
-  for (auto& [name, tensor] : family.key_map(config).save(named_tensors(*folder.model)))
-    tensors.emplace(std::move(name), std::move(tensor));
+  const auto tensors = their_tensors(family.key_map(config), *folder.model);
   mark_config(config, family.architecture, folder.family, tensors.begin()->second.scalar_type());
   write_tensors(writer.folder() / "model.safetensors", tensors, {{"format", "pt"}});
   if (!folder.generation.is_null())

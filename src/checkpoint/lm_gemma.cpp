@@ -105,19 +105,9 @@ void add_norm(KeyMap& map, const std::string& theirs, const std::string& ours) {
 }
 
 KeyMap key_map(const Json& config, int version) {
-  KeyMap map;
+  auto map =
+      llama_names(ConfigReader(config, kNames[version - 1]).boolean("tie_word_embeddings", true));
   const std::string layer = "model.layers.{i}.", block = "blocks.{i}.";
-  without_head_aliases(map, "model.", {"embed_tokens.weight", "norm.weight", "layers.{x...}"});
-  map.rename("model.embed_tokens.weight", "token_embed.weight")
-      .rename("lm_head.weight", "lm_head.weight")
-      .rename(layer + "self_attn.q_proj.{p}", block + "attention.q.{p}")
-      .rename(layer + "self_attn.k_proj.{p}", block + "attention.k.{p}")
-      .rename(layer + "self_attn.v_proj.{p}", block + "attention.v.{p}")
-      .rename(layer + "self_attn.o_proj.{p}", block + "attention.out.{p}")
-      .rename(layer + "mlp.gate_proj.{p}", block + "mlp.gate.{p}")
-      .rename(layer + "mlp.up_proj.{p}", block + "mlp.fc1.{p}")
-      .rename(layer + "mlp.down_proj.{p}", block + "mlp.fc2.{p}")
-      .drop(layer + "self_attn.rotary_emb.inv_freq", "a buffer: frequencies are computed");
   add_norm(map, "model.norm.weight", "norm.weight");
   add_norm(map, layer + "input_layernorm.weight", block + "norm1.weight");
   const std::string second = version == 1 ? "norm2" : "branch_norm1";
@@ -130,8 +120,6 @@ KeyMap key_map(const Json& config, int version) {
     add_norm(map, layer + "self_attn.q_norm.weight", block + "attention.q_norm.weight");
     add_norm(map, layer + "self_attn.k_norm.weight", block + "attention.k_norm.weight");
   }
-  if (ConfigReader(config, kNames[version - 1]).boolean("tie_word_embeddings", true))
-    map.tie("lm_head.weight", "model.embed_tokens.weight");
   return map;
 }
 

@@ -104,33 +104,15 @@ std::shared_ptr<LanguageModel> make(const Json& config, const LlamaKind& kind) {
 }
 
 KeyMap key_map(const Json& config, const LlamaKind& kind) {
-  KeyMap map;
+  auto map = llama_names(ConfigReader(config, kind.family).boolean("tie_word_embeddings", false),
+                         kind.fused);
   const std::string layer = "model.layers.{i}.", block = "blocks.{i}.";
-  without_head_aliases(map, "model.", {"embed_tokens.weight", "norm.weight", "layers.{x...}"});
-  map.rename("model.embed_tokens.weight", "token_embed.weight")
-      .rename("model.norm.weight", "norm.weight")
-      .rename("lm_head.weight", "lm_head.weight")
+  map.rename("model.norm.weight", "norm.weight")
       .rename(layer + "input_layernorm.weight", block + "norm1.weight")
-      .rename(layer + "post_attention_layernorm.weight", block + "norm2.weight")
-      .rename(layer + "self_attn.o_proj.{p}", block + "attention.out.{p}")
-      .rename(layer + "mlp.down_proj.{p}", block + "mlp.fc2.{p}")
-      .drop(layer + "self_attn.rotary_emb.inv_freq", "a buffer: frequencies are computed");
-  if (kind.fused) {
-    map.split(layer + "self_attn.qkv_proj.{p}",
-              {block + "attention.q.{p}", block + "attention.k.{p}", block + "attention.v.{p}"})
-        .split(layer + "mlp.gate_up_proj.{p}", {block + "mlp.gate.{p}", block + "mlp.fc1.{p}"});
-  } else {
-    map.rename(layer + "self_attn.q_proj.{p}", block + "attention.q.{p}")
-        .rename(layer + "self_attn.k_proj.{p}", block + "attention.k.{p}")
-        .rename(layer + "self_attn.v_proj.{p}", block + "attention.v.{p}")
-        .rename(layer + "mlp.gate_proj.{p}", block + "mlp.gate.{p}")
-        .rename(layer + "mlp.up_proj.{p}", block + "mlp.fc1.{p}");
-  }
+      .rename(layer + "post_attention_layernorm.weight", block + "norm2.weight");
   if (kind.qk_norm)
     map.rename(layer + "self_attn.q_norm.weight", block + "attention.q_norm.weight")
         .rename(layer + "self_attn.k_norm.weight", block + "attention.k_norm.weight");
-  if (ConfigReader(config, kind.family).boolean("tie_word_embeddings", false))
-    map.tie("lm_head.weight", "model.embed_tokens.weight");
   return map;
 }
 

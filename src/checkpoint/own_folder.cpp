@@ -85,6 +85,13 @@ io::Safetensors open_weights(const std::filesystem::path& folder) {
   return io::Safetensors::open(folder);
 }
 
+TensorMap their_tensors(const KeyMap& map, const torch::nn::Module& module) {
+  TensorMap out;
+  for (auto& [name, tensor] : map.save(named_tensors(module)))
+    out.emplace(std::move(name), std::move(tensor));
+  return out;
+}
+
 void mark_config(Json& config, const std::string& architecture, const std::string& family,
                  at::ScalarType dtype) {
   config.set("architectures", std::vector<std::string>{architecture})

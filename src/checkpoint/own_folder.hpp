@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <weft/checkpoint/encoder_folder.hpp>
+#include <weft/checkpoint/tensors.hpp>
 
 namespace weft::checkpoint {
 
@@ -20,8 +21,19 @@ std::string family_of(const std::filesystem::path& folder);
 /// config.json of a model's folder; Error where there is no such folder or the file names no
 /// family.
 Json read_model_config(const std::filesystem::path& folder);
+/// Error that names the nearest, where config.json of `folder` names a family, as `what`, that the
+/// registry lacks.
+template <class Families>
+void check_family(const Families& families, const std::string& name,
+                  const std::filesystem::path& folder, std::string_view what = "model_type") {
+  if (!families.contains(name))
+    throw Error((folder / "config.json").string() + ": " +
+                detail::unknown_name(what, name, families.names()));
+}
 /// The weights of a folder; Error that tells of pickles.
 io::Safetensors open_weights(const std::filesystem::path& folder);
+/// A module's weights under their names of the foreign layout.
+TensorMap their_tensors(const KeyMap& map, const torch::nn::Module& module);
 /// What transformers looks for in a config.json: the class, the family and the weights' type.
 void mark_config(Json& config, const std::string& architecture, const std::string& family,
                  at::ScalarType dtype);

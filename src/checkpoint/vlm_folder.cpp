@@ -13,19 +13,11 @@ VlmFolder load_vlm(const fs::path& folder, at::ScalarType dtype) {
   VlmFolder out;
   out.config = read_model_config(folder);
   out.layout = family_of(out.config);
-  if (!vlm_families().contains(out.layout))
-    fail("{}: {}", (folder / "config.json").string(),
-         detail::unknown_name("model_type of a vision-language model", out.layout,
-                              vlm_families().names()));
+  check_family(vlm_families(), out.layout, folder, "model_type of a vision-language model");
   const auto& family = vlm_families().at(out.layout);
   const auto vision = family.vision(out.config), language = family.language(out.config);
-  const auto known = [&](const auto& registry, const std::string& name) {
-    if (!registry.contains(name))
-      fail("{}: {}", (folder / "config.json").string(),
-           detail::unknown_name("model_type", name, registry.names()));
-  };
-  known(families(), vision.family);
-  known(lm_families(), language.family);
+  check_family(families(), vision.family, folder);
+  check_family(lm_families(), language.family, folder);
   const auto file = open_weights(folder);
   const auto map = family.key_map(out.config);
   out.vision = {.family = vision.family, .config = vision.config};
@@ -75,9 +67,7 @@ void save_vlm(const VlmFolder& folder, const fs::path& path, const std::string& 
   auto config =
       folder.layout == layout ? folder.config : family.config(*folder.model, vision, language);
   io::FolderWriter writer(path);
-  TensorMap tensors;
-  for (auto& [name, tensor] : family.key_map(config).save(named_tensors(*folder.model)))
-    tensors.emplace(std::move(name), std::move(tensor));
+  const auto tensors = their_tensors(family.key_map(config), *folder.model);
   mark_config(config, family.architecture, layout, tensors.begin()->second.scalar_type());
   write_tensors(writer.folder() / "model.safetensors", tensors, {{"format", "pt"}});
   if (!folder.vision.preprocessor.is_null())

@@ -8,6 +8,7 @@
 namespace weft::text::kernels {
 namespace {
 
+using ops::kernels::exponential;
 using ops::kernels::widen;
 
 constexpr int64_t kLanes = 64;  // independent sums, so that the compiler may use vectors
@@ -24,24 +25,9 @@ WEFT_INLINE float dot(const T* __restrict w, const float* __restrict x, int64_t 
   return sums[0];
 }
 
-// e^x for x <= 0, to 2e-7 relative: 2^k times a polynomial of the rest.
-WEFT_INLINE float exp_of(float x) {
-  x = std::max(x, -87.0F);
-  const float k = std::floor(x * 1.44269504F + 0.5F);
-  const float r = (x - k * 0.693359375F) + k * 2.12194440e-4F;
-  float p = 1.9875691500e-4F;
-  p = p * r + 1.3981999507e-3F;
-  p = p * r + 8.3334519073e-3F;
-  p = p * r + 4.1665795894e-2F;
-  p = p * r + 1.6666665459e-1F;
-  p = p * r + 5.0000001201e-1F;
-  p = p * r * r + r + 1.0F;
-  return p * std::bit_cast<float>((static_cast<int32_t>(k) + 127) << 23);
-}
-
 // 1 / (1 + e^-x), for any x.
 WEFT_INLINE float sigmoid(float x) {
-  const float small = exp_of(-std::abs(x));
+  const float small = exponential(-std::abs(x));
   return (x >= 0 ? 1.0F : small) / (1.0F + small);
 }
 
@@ -116,7 +102,7 @@ WEFT_INLINE void attend_items(const Attention& a, int64_t first, int64_t last) {
       }
       float sum = 0;
       for (int64_t t = a.first_token; t < a.tokens; ++t) {
-        scores[t] = scores[t] == -INFINITY ? 0.0F : exp_of(scores[t] - largest);
+        scores[t] = exponential(scores[t] - largest);
         sum += scores[t];
       }
       for (int64_t i = 0; i < d; ++i) out[i] = 0;

@@ -191,10 +191,10 @@ std::vector<Generated> generate(LanguageModel& model, const LmInput& prompt,
   Continuation continuation(model, prompt, o.max_new_tokens);
   auto logits = continuation.first_logits();
   for (int64_t count = 1;; ++count) {
-    const auto scores = process_logits(logits, o, before).cpu();
+    const auto scores = process_logits(logits, o, before);
     const auto chosen = o.temperature == 0
-                            ? scores.argmax(1)
-                            : scores.softmax(1).multinomial(1, false, random).squeeze(1);
+                            ? scores.argmax(1).cpu()
+                            : scores.cpu().softmax(1).multinomial(1, false, random).squeeze(1);
     bool any = false;
     for (size_t row = 0; row < rows; ++row) {
       if (!open[row]) continue;

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 
+#include "ops/rope/geometry.hpp"
 #include "ops/rope/kernels.hpp"
 #include "support/tensors.hpp"
 
@@ -33,15 +34,7 @@ static RopeWork<T, Real> work_of(const Tensor& x, const Tensor& cos, const Tenso
   work.cos = cos.const_data_ptr<Real>();
   work.sin = sin.const_data_ptr<Real>();
   work.batch = x.size(0);
-  work.heads = x.size(1);
-  work.tokens = x.size(2);
-  work.width = x.size(3);
-  work.pairs = cos.size(2);
-  for (int i = 0; i < 3; ++i) {
-    work.x_strides[i] = x.stride(i);
-    work.out_strides[i] = out.stride(i);
-  }
-  work.table_batch_stride = cos.size(0) == 1 ? 0 : cos.stride(0);
+  weft::ops::set_rope_geometry(work, x, cos, out);
   work.interleaved = interleaved;
   return work;
 }

@@ -117,23 +117,32 @@ FAMILIES = {
 }
 
 
+def centre_norms(model):
+    """Gemma's norms multiply by 1 + weight."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "norm" in name:
+                p.sub_(1)
+
+
+def load_fp64(model_class, folder):
+    model, info = model_class.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    return model.double().eval(), info
+
+
 def save_model(family, k, config, generator, folder):
     _, _, model_class, bare_class = FAMILIES[family]
     model = (bare_class if k == 3 and config.tie_word_embeddings else model_class)(config)
     randomize(model, generator)
-    if family.startswith("gemma"):  # norms multiply by 1 + weight
-        with torch.no_grad():
-            for name, p in model.named_parameters():
-                if "norm" in name:
-                    p.sub_(1)
+    if family.startswith("gemma"):
+        centre_norms(model)
     if k == 1:
         model = model.bfloat16()
     model.save_pretrained(folder, **({"max_shard_size": "20KB"} if k == 2 else {}))
 
 
 def load(family, folder, _=None):
-    model, info = FAMILIES[family][2].from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
-    return model.double().eval(), info
+    return load_fp64(FAMILIES[family][2], folder)
 
 
 def inputs(config, rng, generator):

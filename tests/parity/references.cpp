@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <weft/checkpoint/tensors.hpp>
+#include <weft/core/json.hpp>
 #include <weft/io/file.hpp>
 
 #include "support/python.hpp"
@@ -75,6 +76,38 @@ void expect_gradients(const torch::nn::Module& module, const torch::nn::Module& 
     const auto floor = (reference.numel() == 1 ? 0.2 : 1e-2) * largest;
     EXPECT_TRUE(test::close(actual, reference, kGradients, floor)) << "gradient of " << item.key();
   }
+}
+
+void expect_rows(const std::string& table, const std::vector<std::string>& registered,
+                 int64_t configurations) {
+  const auto rows = Json::read(std::string(WEFT_PARITY_SOURCES "/") + table);
+  for (const auto& name : registered) {
+    ASSERT_TRUE(rows.contains(name)) << name << " has no row in " << table;
+    EXPECT_EQ(rows.at(name).at("configurations").as_int(), configurations);
+    for (const auto* proof : {"load", "forward", "gradients", "greedy", "save"})
+      EXPECT_TRUE(rows.at(name).at(proof).as_bool()) << name << ": " << proof;
+  }
+  for (const auto& name : rows.keys())
+    EXPECT_NE(std::find(registered.begin(), registered.end(), name), registered.end())
+        << name << " is not registered";
+}
+
+void expect_logits_and_run_backward(const at::Tensor& logits, const Case& given) {
+  constexpr double kForward = 1e-5;
+  const auto real = given.at("mask").unsqueeze(2);
+  EXPECT_TRUE(test::close(logits * real, given.at("logits"), kForward)) << "logits";
+  const auto T = logits.size(1);
+  const auto loss = at::cross_entropy_loss(logits.narrow(1, 0, T - 1).flatten(0, 1),
+                                           given.at("labels").narrow(1, 1, T - 1).flatten());
+  EXPECT_NEAR(loss.item<double>(), given.at("loss").item<double>(),
+              kForward * given.at("loss").item<double>());
+  (loss + 0.1 * (logits * real * given.at("weight.logits")).sum()).backward();
+}
+
+void take_one_from_norms(torch::nn::Module& gradients) {
+  const at::NoGradGuard no_grad;
+  for (const auto& item : gradients.named_parameters())
+    if (item.key().find("norm") != std::string::npos) item.value().sub_(1);
 }
 
 }  // namespace weft::parity

@@ -30,6 +30,18 @@ std::vector<Case> read_cases(const std::filesystem::path& folder);
 /// loaded from a checkpoint of gradients.
 void expect_gradients(const torch::nn::Module& module, const torch::nn::Module& expected);
 
+/// Holds `table`, beside this file, to a row a registered family with every proof that it must
+/// have.
+void expect_rows(const std::string& table, const std::vector<std::string>& registered,
+                 int64_t configurations);
+
+/// Holds logits [B, T, V] and their next-token loss to the case's, then runs backward what its
+/// reference did.
+void expect_logits_and_run_backward(const at::Tensor& logits, const Case& given);
+
+/// Gemma's key map adds 1 to the weights of norms; takes it from a checkpoint of gradients.
+void take_one_from_norms(torch::nn::Module& gradients);
+
 }  // namespace weft::parity
 
 /// Ends the test: as failed where the references could not be made, as skipped without a Python.

@@ -42,19 +42,15 @@ def visual_tokens(config):
 def save_model(family, k, config, generator, folder):
     model = FAMILIES[family][2](config)
     randomize(model, generator)
-    if config.text_config.model_type == "gemma":  # norms multiply by 1 + weight
-        with torch.no_grad():
-            for name, p in model.model.language_model.named_parameters():
-                if "norm" in name:
-                    p.sub_(1)
+    if config.text_config.model_type == "gemma":
+        language_models.centre_norms(model.model.language_model)
     if k == 1:
         model = model.bfloat16()
     model.save_pretrained(folder, **({"max_shard_size": "20KB"} if k == 2 else {}))
 
 
 def load(family, folder, _=None):
-    model, info = FAMILIES[family][2].from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
-    return model.double().eval(), info
+    return language_models.load_fp64(FAMILIES[family][2], folder)
 
 
 def inputs(config, rng, generator):

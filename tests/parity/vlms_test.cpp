@@ -16,7 +16,6 @@ namespace vlms_test {
 namespace fs = std::filesystem;
 using weft::test::close;
 
-constexpr double kForward = 1e-5;
 constexpr int kConfigurations = 4;
 
 weft::models::VlmInput input_of(const weft::parity::Case& given) {
@@ -25,15 +24,7 @@ weft::models::VlmInput input_of(const weft::parity::Case& given) {
 }
 
 TEST(ParityVlms, EveryRegisteredFamilyHasARow) {
-  const auto rows = weft::Json::read(WEFT_PARITY_SOURCES "/vlms.json");
-  for (const auto& name : weft::checkpoint::vlm_families().names()) {
-    ASSERT_TRUE(rows.contains(name)) << name << " has no row in vlms.json";
-    EXPECT_EQ(rows.at(name).at("configurations").as_int(), kConfigurations);
-    for (const auto* proof : {"load", "forward", "gradients", "greedy", "save"})
-      EXPECT_TRUE(rows.at(name).at(proof).as_bool()) << name << ": " << proof;
-  }
-  for (const auto& name : rows.keys())
-    EXPECT_TRUE(weft::checkpoint::vlm_families().contains(name)) << name << " is not registered";
+  weft::parity::expect_rows("vlms.json", weft::checkpoint::vlm_families().names(), kConfigurations);
 }
 
 struct ParityVlm : testing::TestWithParam<std::tuple<std::string, int>> {
@@ -51,21 +42,10 @@ TEST_P(ParityVlm, ForwardLossGradientsAndGreedyIds) {
   const auto loaded = weft::checkpoint::load_vlm(folder());
   auto model = loaded.model;
   const auto output = model->forward(input_of(given));
-  const auto real = given.at("mask").unsqueeze(2);
-  EXPECT_TRUE(close(output.logits * real, given.at("logits"), kForward));
-  const auto T = output.logits.size(1);
-  const auto loss = at::cross_entropy_loss(output.logits.narrow(1, 0, T - 1).flatten(0, 1),
-                                           given.at("labels").narrow(1, 1, T - 1).flatten());
-  EXPECT_NEAR(loss.item<double>(), given.at("loss").item<double>(),
-              kForward * given.at("loss").item<double>());
-  (loss + 0.1 * (output.logits * real * given.at("weight.logits")).sum()).backward();
+  weft::parity::expect_logits_and_run_backward(output.logits, given);
   const auto expected = weft::checkpoint::load_vlm(folder() / "gradients-0", at::kDouble);
-  if (loaded.language.family.starts_with("gemma")) {
-    // The key map adds 1 to the weights of norms, of which these are gradients.
-    const at::NoGradGuard no_grad;
-    for (const auto& item : expected.language.model->named_parameters())
-      if (item.key().find("norm") != std::string::npos) item.value().sub_(1);
-  }
+  if (loaded.language.family.starts_with("gemma"))
+    weft::parity::take_one_from_norms(*expected.language.model);
   weft::parity::expect_gradients(*model, *expected.model);
 
   const at::NoGradGuard no_grad;

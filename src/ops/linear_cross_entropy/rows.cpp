@@ -10,25 +10,6 @@ namespace {
 
 constexpr int64_t kLanes = 32;  // independent sums, so that the compiler may use vectors
 
-WEFT_INLINE double exponential(double x) { return std::exp(x); }
-
-/// exp(x) for x <= 0 or little above, within 2 units in the last place; 0 below the normal numbers.
-/// x = n log(2) + r, and exp(r) - 1 - r = r^2 p(r), p interpolated at Chebyshev's nodes.
-WEFT_INLINE float exponential(float x) {
-  constexpr float kLowest = -87.33F;
-  constexpr float kRound = 12582912.F;  // 1.5 * 2^23: adding it rounds to an integer
-  const float bounded = x < kLowest ? kLowest : x;
-  const float shifted = bounded * 1.44269504F + kRound;
-  const float n = shifted - kRound;
-  float r = bounded - n * 0.693359375F;
-  r = r + n * 2.12194440e-4F;
-  const float p =
-      0.5F + r * (0.166665763F + r * (0.0416665561F + r * (0.00836317893F + r * 0.00139261840F)));
-  const auto power = std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(kRound) + 127U;
-  const float value = (1.F + r + r * r * p) * std::bit_cast<float>(power << 23);
-  return x < kLowest ? 0.F : value;
-}
-
 template <class T, class Real>
 WEFT_INLINE Real largest(const T* z, int64_t n) {
   Real lanes[kLanes];

@@ -6,6 +6,7 @@
 
 #include "ops/huge_pages.hpp"
 #include "ops/rope/backends.hpp"
+#include "ops/rope/geometry.hpp"
 #include "ops/rope/rows.hpp"
 
 namespace weft::ops::cpu {
@@ -17,15 +18,7 @@ void run_rope(const Tensor& x, const Tensor& cos, const Tensor& sin, const Tenso
   kernels::RopeRows<Real> work;
   work.cos = cos.const_data_ptr<Real>();
   work.sin = sin.const_data_ptr<Real>();
-  work.heads = x.size(1);
-  work.tokens = x.size(2);
-  work.width = x.size(3);
-  work.pairs = cos.size(2);
-  for (int i = 0; i < 3; ++i) {
-    work.x_strides[i] = x.stride(i);
-    work.out_strides[i] = out.stride(i);
-  }
-  work.table_batch_stride = cos.size(0) == 1 ? 0 : cos.stride(0);
+  set_rope_geometry(work, x, cos, out);
   work.tokens_first = x.stride(1) < x.stride(2);
   work.interleaved = interleaved;
   work.inverse = inverse;

@@ -6,6 +6,7 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include "ops/rope/backends.hpp"
+#include "ops/rope/geometry.hpp"
 #include "ops/rope/kernels.hpp"
 
 namespace weft::ops::cuda {
@@ -29,15 +30,7 @@ Tensor rope(const Tensor& x_in, const Tensor& cos_in, const Tensor& sin_in, bool
     work.cos = cos.const_data_ptr<Real>();
     work.sin = sin.const_data_ptr<Real>();
     work.batch = x.size(0);
-    work.heads = x.size(1);
-    work.tokens = x.size(2);
-    work.width = x.size(3);
-    work.pairs = cos.size(2);
-    for (int i = 0; i < 3; ++i) {
-      work.x_strides[i] = x.stride(i);
-      work.out_strides[i] = out.stride(i);
-    }
-    work.table_batch_stride = cos.size(0) == 1 ? 0 : cos.stride(0);
+    set_rope_geometry(work, x, cos, out);
     work.interleaved = interleaved;
     work.inverse = inverse;
     launch_rope(work, c10::cuda::getCurrentCUDAStream().stream());
