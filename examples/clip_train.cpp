@@ -211,7 +211,7 @@ int run(const Options& options) {
   if (options.dry_run) {
     data::ImageTextLoader loader(source, data::augmenting(options.augment, source.transform));
     train::StreamPairTask task(model, tokenizer, loader, options.trainer.seed);
-    std::cout << dry_run(*model, task, loader, options.trainer).dump() << std::endl;
+    std::cout << dry_run(*model, task, loader.size(), options.trainer).dump() << std::endl;
     return 0;
   }
   report::RunLog log(options.out);

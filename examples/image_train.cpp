@@ -224,7 +224,7 @@ int run(const Options& options) {
       cached ? data::ImageTransform() : data::augmenting(options.augment, folder.transform));
   if (options.dry_run) {
     train::ClassificationTask task(model, loader, options.loss);
-    std::cout << dry_run(*model, task, loader, options.trainer).dump() << std::endl;
+    std::cout << dry_run(*model, task, loader.size(), options.trainer).dump() << std::endl;
     return 0;
   }
   report::RunLog log(options.out);

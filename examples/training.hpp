@@ -9,7 +9,6 @@
 #include <weft/checkpoint/snapshot.hpp>
 #include <weft/core/error.hpp>
 #include <weft/core/json.hpp>
-#include <weft/data/image_text.hpp>
 #include <weft/nn/transformer_stack.hpp>
 #include <weft/report/stages.hpp>
 #include <weft/train/trainer.hpp>
@@ -46,8 +45,7 @@ inline void checkpoint_tower(weft::Encoder& encoder) {
 }
 
 /// --dry-run: what a run would do, after one batch through the whole model; writes nothing.
-inline weft::Json dry_run(torch::nn::Module& model, weft::train::Task& task,
-                          const weft::data::ImageTextLoader& loader,
+inline weft::Json dry_run(torch::nn::Module& model, weft::train::Task& task, int64_t samples,
                           const weft::train::TrainerOptions& options) {
   weft::report::Stages stages;
   const auto step = task.step();
@@ -58,9 +56,9 @@ inline weft::Json dry_run(torch::nn::Module& model, weft::train::Task& task,
     all += parameter.numel();
     if (parameter.requires_grad()) trained += parameter.numel();
   }
-  return weft::Json::object({{"samples", loader.size()},
+  return weft::Json::object({{"samples", samples},
                              {"batch", step.samples},
-                             {"steps", loader.batches() * options.epochs},
+                             {"steps", task.steps_per_epoch() * options.epochs},
                              {"loss", step.loss.item<double>()},
                              {"parameters", all},
                              {"trained_parameters", trained},

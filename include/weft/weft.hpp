@@ -2,6 +2,7 @@
 
 /// Every public header. Programs that care for compile time include what they use.
 #include <weft/checkpoint/classifier_folder.hpp>
+#include <weft/checkpoint/connectors.hpp>
 #include <weft/checkpoint/dual_encoder_folder.hpp>
 #include <weft/checkpoint/dual_families.hpp>
 #include <weft/checkpoint/encoder_folder.hpp>
@@ -23,10 +24,15 @@
 #include <weft/data/augment.hpp>
 #include <weft/data/bad_data.hpp>
 #include <weft/data/captions.hpp>
+#include <weft/data/conversations.hpp>
+#include <weft/data/conversation_loader.hpp>
+#include <weft/data/conversation_tokens.hpp>
 #include <weft/data/image_text.hpp>
 #include <weft/data/labels.hpp>
 #include <weft/data/sample.hpp>
 #include <weft/data/stream.hpp>
+#include <weft/data/visual_reader.hpp>
+#include <weft/eval/answers.hpp>
 #include <weft/eval/attention_maps.hpp>
 #include <weft/eval/classification.hpp>
 #include <weft/eval/classify.hpp>
@@ -38,6 +44,7 @@
 #include <weft/eval/linear_probe.hpp>
 #include <weft/eval/negatives.hpp>
 #include <weft/eval/retrieval.hpp>
+#include <weft/eval/visual_features.hpp>
 #include <weft/eval/zero_shot.hpp>
 #include <weft/fusion/projector.hpp>
 #include <weft/io/digest.hpp>
@@ -99,6 +106,7 @@
 #include <weft/text/token_batch.hpp>
 #include <weft/tokenizers/bpe_trainer.hpp>
 #include <weft/tokenizers/chat_template.hpp>
+#include <weft/tokenizers/conversation.hpp>
 #include <weft/tokenizers/tokenizer.hpp>
 #include <weft/train/classification.hpp>
 #include <weft/train/contrastive.hpp>
@@ -108,6 +116,7 @@
 #include <weft/train/rules.hpp>
 #include <weft/train/schedule.hpp>
 #include <weft/train/trainer.hpp>
+#include <weft/train/vlm.hpp>
 #include <weft/vision/image_batch.hpp>
 #include <weft/vision/presets.hpp>
 #include <weft/vision/vision_transformer.hpp>

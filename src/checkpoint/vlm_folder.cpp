@@ -1,15 +1,61 @@
+#include <weft/checkpoint/connectors.hpp>
 #include <weft/checkpoint/tensors.hpp>
 #include <weft/checkpoint/vlm_folder.hpp>
 #include <weft/io/folder.hpp>
 #include <weft/nn/init.hpp>
 
 #include "checkpoint/own_folder.hpp"
+#include "checkpoint/vlm_texts.hpp"
 #include "core/fail.hpp"
 
 namespace weft::checkpoint {
+namespace {
+
 namespace fs = std::filesystem;
 
-VlmFolder load_vlm(const fs::path& folder, at::ScalarType dtype) {
+constexpr std::string_view kVlmType = "weft_vlm";
+constexpr const char* kMark = "<image>";
+constexpr int64_t kOutsideTheVocabulary = -200;  // LLaVA's IMAGE_TOKEN_INDEX
+
+bool holds_vlm(const fs::path& folder) {
+  const auto type = family_of(folder);
+  return type == kVlmType || vlm_families().contains(type);
+}
+
+/// Tokens of what an encoder's layers give side by side.
+int64_t visual_width(const Encoder& encoder, const std::vector<int64_t>& layers) {
+  return encoder.info().hidden_size * static_cast<int64_t>(std::max<size_t>(1, layers.size()));
+}
+
+VlmFolder load_own_vlm(const fs::path& folder, at::ScalarType dtype) {
+  const auto file = folder / "config.json";
+  const auto config = Json::read(file);
+  VlmFolder out;
+  out.vision = load_encoder(folder / "vision", dtype);
+  out.language = load_language_model(folder / "language", dtype);
+  const auto options = from_json<models::VlmOptions>(
+      Json(config).erase("model_type").erase("connector"), file.string());
+  {
+    const nn::NoInitGuard no_init;
+    auto connector = connector_of(config.at("connector"));
+    connector->to(dtype);
+    out.model = models::Vlm(out.vision.encoder, std::move(connector), out.language.model, options);
+  }
+  read_beside(folder, beside(*out.model, {"vision.", "language."}));
+  return out;
+}
+
+void write_own_vlm(const VlmFolder& folder, const fs::path& target) {
+  save_encoder(with_transform(folder.vision, folder.transform), target / "vision");
+  save_language_model(folder.language, target / "language");
+  write_beside(target, beside(*folder.model, {"vision.", "language."}));
+  to_json(folder.model->options)
+      .set("connector", connector_config(*folder.model->connector))
+      .set("model_type", kVlmType)
+      .write(target / "config.json");
+}
+
+VlmFolder load_family(const fs::path& folder, at::ScalarType dtype) {
   VlmFolder out;
   out.config = read_model_config(folder);
   out.layout = family_of(out.config);
@@ -30,12 +76,11 @@ VlmFolder load_vlm(const fs::path& folder, at::ScalarType dtype) {
         });
     out.language.model = lm_families().at(language.family).make(language.config);
     const auto options = family.options(out.config);
-    const auto width = out.vision.encoder->info().hidden_size *
-                       static_cast<int64_t>(std::max<size_t>(1, options.vision_layers.size()));
-    out.model =
-        models::Vlm(out.vision.encoder,
-                    family.connector(out.config, width, out.language.model->info().hidden_size),
-                    out.language.model, options);
+    out.model = models::Vlm(
+        out.vision.encoder,
+        family.connector(out.config, visual_width(*out.vision.encoder, options.vision_layers),
+                         out.language.model->info().hidden_size),
+        out.language.model, options);
   }
   if (dtype != at::kFloat) out.model->to(dtype);
   out.report = map.load(file, named_tensors(*out.model));
@@ -45,13 +90,10 @@ VlmFolder load_vlm(const fs::path& folder, at::ScalarType dtype) {
   take_pixel_statistics(*out.vision.encoder, out.vision.preprocessor, preprocessor);
   const auto generation = folder / "generation_config.json";
   if (fs::exists(generation)) out.language.generation = Json::read(generation);
-  out.model->eval();
   return out;
 }
 
-void save_vlm(const VlmFolder& folder, const fs::path& path, const std::string& layout) {
-  if (folder.model.is_empty())
-    fail("{}: a vision-language model is saved with its model, which is missing", path.string());
+void write_family(const VlmFolder& folder, const std::string& layout, const fs::path& target) {
   const auto& family = vlm_families().at(layout);
   const auto config_of = [](const Json& known, auto&& make) {
     return known.is_object() && known.size() > 0 ? known : make();
@@ -66,17 +108,68 @@ void save_vlm(const VlmFolder& folder, const fs::path& path, const std::string& 
       })};
   auto config =
       folder.layout == layout ? folder.config : family.config(*folder.model, vision, language);
-  io::FolderWriter writer(path);
   const auto tensors = their_tensors(family.key_map(config), *folder.model);
   mark_config(config, family.architecture, layout, tensors.begin()->second.scalar_type());
-  write_tensors(writer.folder() / "model.safetensors", tensors, {{"format", "pt"}});
+  write_tensors(target / "model.safetensors", tensors, {{"format", "pt"}});
   if (!folder.vision.preprocessor.is_null())
-    folder.vision.preprocessor.write(writer.folder() / "preprocessor_config.json");
+    folder.vision.preprocessor.write(target / "preprocessor_config.json");
   if (!folder.language.generation.is_null())
-    folder.language.generation.write(writer.folder() / "generation_config.json");
-  config.write(writer.folder() / "config.json");
-  writer.keep_others(is_model_file);
+    folder.language.generation.write(target / "generation_config.json");
+  config.write(target / "config.json");
+}
+
+}  // namespace
+
+VlmFolder load_vlm(const fs::path& path, at::ScalarType dtype) {
+  const auto folder = model_folder(path, holds_vlm);
+  const bool own = family_of(folder) == kVlmType;
+  auto out = own ? load_own_vlm(folder, dtype) : load_family(folder, dtype);
+  read_texts(out, folder);
+  out.transform = image_transform(out.vision);
+  out.model->eval();
+  return out;
+}
+
+void save_vlm(const VlmFolder& folder, const fs::path& path, const std::string& layout) {
+  if (folder.model.is_empty())
+    fail("{}: a vision-language model is saved with its model, which is missing", path.string());
+  io::FolderWriter writer(path);
+  if (layout.empty())
+    write_own_vlm(folder, writer.folder());
+  else
+    write_family(folder, layout, writer.folder());
+  write_texts(folder, writer.folder());
+  const bool texts = !folder.texts.empty();
+  writer.keep_others(
+      [&](std::string_view name) { return is_model_file(name) || (texts && is_text_file(name)); });
   writer.commit();
 }
+
+VlmFolder make_vlm(const fs::path& vision, const fs::path& language, const std::string& connector,
+                   const std::vector<int64_t>& layers, int64_t image_size, int64_t shuffle) {
+  VlmFolder out;
+  out.vision = load_encoder(vision);
+  if (families().at(out.vision.family).role != Role::image)
+    fail("{}: expected an image encoder, found the family '{}'", vision.string(),
+         out.vision.family);
+  out.language = load_language_model(language);
+  read_texts(out, language);
+  if (!out.tokenizer)
+    fail("{}: holds no tokenizer, which a vision-language model takes from its language model",
+         language.string());
+  out.transform = image_transform(out.vision);
+  if (image_size > 0) out.transform.size = out.transform.resize = image_size;
+  out.model = models::Vlm(
+      out.vision.encoder,
+      make_connector(connector, visual_width(*out.vision.encoder, layers),
+                     out.language.model->info().hidden_size, shuffle),
+      out.language.model,
+      models::VlmOptions{.image_token = out.tokenizer->id(kMark).value_or(kOutsideTheVocabulary),
+                         .vision_layers = layers});
+  out.model->eval();
+  return out;
+}
+
+bool is_vlm(const fs::path& path) { return holds_vlm(path) || holds_vlm(path / "model"); }
 
 }  // namespace weft::checkpoint

@@ -3,6 +3,9 @@
 #include <numeric>
 #include <utility>
 
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ops/randperm.h>
+
 namespace weft::data {
 
 uint64_t mixed(uint64_t a, uint64_t b) {
@@ -66,6 +69,12 @@ std::optional<SampleRef> EpochOrder::next() {
 void EpochOrder::skip(int64_t count) {
   for (int64_t i = 0; i < count && next(); ++i) {
   }
+}
+
+at::Tensor permutation(int64_t count, int64_t seed, int64_t epoch) {
+  auto generator = at::detail::createCPUGenerator(mixed(static_cast<uint64_t>(seed), 0) ^
+                                                  mixed(static_cast<uint64_t>(epoch), 0));
+  return at::randperm(count, generator, at::kLong);
 }
 
 }  // namespace weft::data

@@ -5,6 +5,8 @@
 #include <random>
 #include <vector>
 
+#include <ATen/core/Tensor.h>
+
 #include "data/shard_set.hpp"
 
 namespace weft::data {
@@ -39,5 +41,8 @@ class EpochOrder {
 /// A well-mixed number from two (splitmix64's finaliser; Steele et al., 2014), for seeds that
 /// depend on a place.
 uint64_t mixed(uint64_t a, uint64_t b);
+
+/// [count] int64: a permutation of 0 .. count - 1 that depends on (seed, epoch) alone.
+at::Tensor permutation(int64_t count, int64_t seed, int64_t epoch);
 
 }  // namespace weft::data

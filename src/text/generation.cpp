@@ -141,7 +141,7 @@ Continuation::Continuation(LanguageModel& model, const LmInput& prompt, int64_t 
     next_position_ = prompt.positions.narrow(1, T - 1, 1)
                          .repeat_interleave(prompt.positions.size(0) == 1 ? 1 : copies, 0) +
                      1;
-  input_.embeddings = input_.segments = input_.spans = at::Tensor();
+  input_.embeddings = input_.segments = input_.branches = input_.spans = at::Tensor();
 }
 
 at::Tensor Continuation::step(const std::vector<int64_t>& ids) {

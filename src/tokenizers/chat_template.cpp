@@ -6,6 +6,7 @@
 
 #include "core/fail.hpp"
 #include "core/json_impl.hpp"
+#include "tokenizers/chat_documents.hpp"
 #include "tokenizers/jinja/evaluator.hpp"
 #include "tokenizers/jinja/from_json.hpp"
 
@@ -178,6 +179,14 @@ Json special_tokens(const ordered_json& config) {
   return make_json(std::move(out));
 }
 
+/// A file's object; an empty one where there is no such file.
+ordered_json read_object(const std::filesystem::path& path) {
+  auto json = std::filesystem::exists(path) ? parse_json(io::read_file(path), path.string())
+                                            : ordered_json::object();
+  if (!json.is_object()) fail("{}: expected an object, found {}", path.string(), json.type_name());
+  return json;
+}
+
 /// The source in a "chat_template" member.
 std::string choose(const ordered_json& member, const std::string& name, const std::string& file) {
   if (member.is_string()) {
@@ -202,30 +211,31 @@ std::string choose(const ordered_json& member, const std::string& name, const st
 
 }  // namespace
 
-ChatTemplate load_chat_template(const std::filesystem::path& folder, const std::string& name) {
-  const auto read = [&](const char* file) {
-    const auto path = folder / file;
-    auto json = std::filesystem::exists(path) ? parse_json(io::read_file(path), path.string())
-                                              : ordered_json::object();
-    if (!json.is_object())
-      fail("{}: expected an object, found {}", path.string(), json.type_name());
-    return json;
-  };
-  const auto config = read("tokenizer_config.json");
+Json special_tokens_of(const std::filesystem::path& folder) {
+  return special_tokens(read_object(folder / "tokenizer_config.json"));
+}
+
+std::optional<ChatTemplate> find_chat_template(const std::filesystem::path& folder,
+                                               const std::string& name) {
   const auto made = [&](const std::string& source, const std::filesystem::path& file) {
     ChatTemplate out(source, file.string());
-    out.set_special_tokens(special_tokens(config));
+    out.set_special_tokens(special_tokens_of(folder));
     return out;
   };
   const auto plain = name == "default" ? folder / "chat_template.jinja"
                                        : folder / "additional_chat_templates" / (name + ".jinja");
   if (std::filesystem::exists(plain)) return made(io::read_file(plain), plain);
   for (const auto* file : {"chat_template.json", "tokenizer_config.json"}) {
-    const auto json = read(file);
+    const auto json = read_object(folder / file);
     const auto found = json.find("chat_template");
     if (found != json.end() && !found->is_null())
       return made(choose(*found, name, (folder / file).string()), folder / file);
   }
+  return std::nullopt;
+}
+
+ChatTemplate load_chat_template(const std::filesystem::path& folder, const std::string& name) {
+  if (auto found = find_chat_template(folder, name)) return *found;
   fail(
       "{}: no chat template: neither chat_template.jinja nor a member chat_template of "
       "chat_template.json or tokenizer_config.json",

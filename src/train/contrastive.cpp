@@ -3,12 +3,12 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include <weft/data/captions.hpp>
 #include <weft/report/embeddings.hpp>
 #include <weft/text/token_batch.hpp>
 #include <weft/train/contrastive.hpp>
 
 #include "core/fail.hpp"
-#include "data/epoch_order.hpp"
 #include "train/loader_step.hpp"
 
 namespace weft::train {
@@ -31,15 +31,6 @@ std::vector<std::pair<std::string, double>> measures(models::DualEncoderImpl& mo
 }
 
 }  // namespace
-
-size_t draw_caption(int64_t seed, int64_t epoch, std::string_view key, size_t count) {
-  using data::mixed;
-  auto hash =
-      mixed(static_cast<uint64_t>(seed), 0) ^ mixed(static_cast<uint64_t>(epoch) << 1 | 1, 0);
-  for (const char c : key) hash = mixed(hash ^ static_cast<unsigned char>(c), 0);
-  // The high half of a 128-bit product is uniform without the bias of a remainder's low bits.
-  return static_cast<size_t>((static_cast<unsigned __int128>(hash) * count) >> 64);
-}
 
 StreamPairTask::StreamPairTask(models::DualEncoder model,
                                std::shared_ptr<tokenizers::Tokenizer> tokenizer,
@@ -77,8 +68,8 @@ StepResult StreamPairTask::step() {
 
   std::vector<std::string> captions;
   for (size_t i = 0; i < batch->keys.size(); ++i)
-    captions.push_back(batch->captions[i][draw_caption(seed_, batch->epoch, batch->keys[i],
-                                                       batch->captions[i].size())]);
+    captions.push_back(batch->captions[i][data::draw_caption(seed_, batch->epoch, batch->keys[i],
+                                                             batch->captions[i].size())]);
   model_->train();
   const EncoderInput pixels{.data = batch->pixels.to(model_->logit_scale.device())};
   const auto image = model_->encode_image(pixels), text = text_rows(captions);
@@ -110,8 +101,8 @@ StepResult CachedPairTask::step() {
   for (int64_t i = 0; i < rows.size(0); ++i) {
     const auto row = rows.data_ptr<int64_t>()[i];
     texts.push_back(first_[row] +
-                    static_cast<int64_t>(draw_caption(seed_, rows_.epoch(), pairs_.keys[row],
-                                                      first_[row + 1] - first_[row])));
+                    static_cast<int64_t>(data::draw_caption(seed_, rows_.epoch(), pairs_.keys[row],
+                                                            first_[row + 1] - first_[row])));
   }
   model_->train();
   const auto device = pairs_.image.device();

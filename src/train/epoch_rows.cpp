@@ -1,6 +1,3 @@
-#include <ATen/CPUGeneratorImpl.h>
-#include <ATen/ops/randperm.h>
-
 #include <weft/train/epoch_rows.hpp>
 
 #include "core/fail.hpp"
@@ -16,11 +13,7 @@ EpochRows::EpochRows(int64_t rows, int64_t batch_size, int64_t seed)
   shuffle();
 }
 
-void EpochRows::shuffle() {
-  auto generator = at::detail::createCPUGenerator(data::mixed(static_cast<uint64_t>(seed_), 0) ^
-                                                  data::mixed(static_cast<uint64_t>(epoch_), 0));
-  order_ = at::randperm(rows_, generator, at::kLong);
-}
+void EpochRows::shuffle() { order_ = data::permutation(rows_, seed_, epoch_); }
 
 Tensor EpochRows::batch() const { return order_.narrow(0, position_ * batch_size_, batch_size_); }
 

@@ -96,7 +96,7 @@ TEST(ParityVlms, ConfigurationsOfTheirOwnMakingAreTheSameModel) {
         {.model = loaded.model,
          .vision = loaded.vision,
          .language = weft::checkpoint::wrap_language_model(loaded.language.model)},
-        saved / "model");
+        saved / "model", "llava");
     auto again = weft::checkpoint::load_vlm(saved / "model");
     const at::NoGradGuard no_grad;
     EXPECT_TRUE(close(again.model->forward(input_of(given)).logits,

@@ -98,6 +98,43 @@ TEST(DecoderLm, PackedTextsAreThoseOfRowsAlone) {
   }
 }
 
+// Two segments, the first of a trunk with three branches.
+TEST(DecoderLm, BranchesAreTextsOfTheirOwnBehindTheirTrunk) {
+  for (const bool learned : {false, true}) {
+    auto options = small();
+    if (learned) options.rotary.dim = 0;
+    options.learned_positions = learned;
+    options.max_tokens = 32;
+    options.window = 4;
+    options.window_layers = {0};
+    auto model = model_of(options);
+    const auto trunk = random_ids(1, 5), a = random_ids(1, 3), b = random_ids(1, 1),
+               c = random_ids(1, 6), other = random_ids(1, 4), d = random_ids(1, 3);
+    const auto numbers = [](const std::vector<std::pair<int64_t, int64_t>>& runs) {
+      std::vector<torch::Tensor> out;
+      for (const auto& [value, count] : runs)
+        out.push_back(torch::full({1, count}, value, torch::kLong));
+      return torch::cat(out, 1);
+    };
+    const auto all =
+        model
+            ->forward({.ids = torch::cat({trunk, a, b, c, other, d}, 1),
+                       .segments = numbers({{0, 15}, {1, 7}}),
+                       .branches = numbers({{0, 5}, {1, 3}, {2, 1}, {3, 6}, {0, 4}, {1, 3}})})
+            .logits;
+    const auto expect = [&](const torch::Tensor& front, const torch::Tensor& branch, int64_t at) {
+      const auto alone = model->forward({.ids = torch::cat({front, branch}, 1)}).logits;
+      EXPECT_TRUE(
+          close(all.slice(1, at, at + branch.size(1)), alone.slice(1, front.size(1)), 1e-5));
+    };
+    EXPECT_TRUE(close(all.slice(1, 0, 5), model->forward({.ids = trunk}).logits, 1e-5));
+    expect(trunk, a, 5);
+    expect(trunk, b, 8);
+    expect(trunk, c, 9);
+    expect(other, d, 19);
+  }
+}
+
 // The mask written out: causal, or of one span; both in one segment.
 TEST(DecoderLm, SpansSeeEachOtherInBothDirections) {
   auto options = small();

@@ -1,5 +1,3 @@
-#include <map>
-
 #include <torch/types.h>
 #include <torch/utils.h>
 
@@ -15,21 +13,6 @@ namespace contrastive_test {
 
 using namespace weft::test;
 using weft::Json;
-
-TEST(DrawCaption, IsUniformAndDependsOnEveryPart) {
-  std::map<size_t, int> counts;
-  for (int i = 0; i < 5000; ++i)
-    ++counts[weft::train::draw_caption(1, i % 7, "key" + std::to_string(i), 5)];
-  ASSERT_EQ(counts.size(), 5u);
-  for (const auto& [which, count] : counts)
-    EXPECT_NEAR(count, 1000, 130) << which;  // 4.6 standard deviations
-  int changed = 0;
-  for (int i = 0; i < 100; ++i)
-    changed += weft::train::draw_caption(1, i, "key", 1000) !=
-               weft::train::draw_caption(2, i, "key", 1000);
-  EXPECT_GT(changed, 95);
-  EXPECT_EQ(weft::train::draw_caption(3, 4, "key", 1), 0u);
-}
 
 static weft::models::DualEncoder model() {
   torch::manual_seed(0);

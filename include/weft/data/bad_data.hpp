@@ -13,17 +13,21 @@ namespace weft::data {
 
 /// Why a sample or a shard could not be used.
 enum class BadCause {
-  missing_shard,    ///< the pattern names a file that is not there
-  cut_shard,        ///< damaged or cut archive; what follows the damage is lost, and so is the
-                    ///< sample that it stands in. Counts once
-  missing_image,    ///< no jpg, jpeg, png, webp or bmp
-  missing_caption,  ///< no txt or json, or none with words
-  bad_caption,      ///< not UTF-8, or JSON that cannot be parsed or holds something else
-  missing_label,    ///< no cls, where labels are asked for
-  bad_label,        ///< a cls that is not one whole number of 0 or more
-  decode_error,     ///< the image is damaged
-  read_error,       ///< the archive no longer holds what it held at the start
-  empty_shard,      ///< not one sample; an error unless SampleStreamOptions::may_be_empty
+  missing_shard,     ///< the pattern names a file that is not there
+  cut_shard,         ///< damaged or cut archive; what follows the damage is lost, and so is the
+                     ///< sample that it stands in. Counts once
+  missing_image,     ///< no jpg, jpeg, png, webp or bmp
+  missing_caption,   ///< no txt or json, or none with words
+  bad_caption,       ///< not UTF-8, or JSON that cannot be parsed or holds something else
+  missing_label,     ///< no cls, where labels are asked for
+  bad_label,         ///< a cls that is not one whole number of 0 or more
+  decode_error,      ///< the image is damaged
+  read_error,        ///< the archive no longer holds what it held at the start
+  empty_shard,       ///< not one sample; an error unless SampleStreamOptions::may_be_empty
+  bad_conversation,  ///< turns that do not alternate, an empty answer, text that is not UTF-8, or
+                     ///< JSON of another form
+  image_count,       ///< not as many images as there are <image> marks
+  too_long,          ///< its images or its question leave no room for an answer
 };
 
 /// Damage by cause and shard. A sample that is met again in the next epoch is counted once.
@@ -59,5 +63,6 @@ class WEFT_API BadData {
 
 template <>
 inline constexpr std::string_view weft::enum_names<weft::data::BadCause>[] = {
-    "missing_shard", "cut_shard", "missing_image", "missing_caption", "bad_caption",
-    "missing_label", "bad_label", "decode_error",  "read_error",      "empty_shard"};
+    "missing_shard",    "cut_shard",   "missing_image", "missing_caption", "bad_caption",
+    "missing_label",    "bad_label",   "decode_error",  "read_error",      "empty_shard",
+    "bad_conversation", "image_count", "too_long"};

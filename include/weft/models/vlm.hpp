@@ -66,8 +66,20 @@ class WEFT_API VlmImpl : public torch::nn::Module {
     language = register_module("language", std::move(decoder));
   }
 
-  /// images as in VlmInput -> their language tokens, [I, M, D]; the encoder is left at the last
-  /// layer that is read.
+  /// images as in VlmInput -> the tokens that the connector reads, [I, N, F]; the encoder is left at
+  /// the last layer that is read.
+  EncoderOutput see(const EncoderInput& images) {
+    const auto& layers = options.vision_layers;
+    EncodeOptions how{.hidden_layers = layers};
+    if (!layers.empty()) how.stop_after = *std::max_element(layers.begin(), layers.end());
+    auto out = vision->encode(images, how);
+    if (!layers.empty()) out.tokens = layers.size() == 1 ? out.hidden[0] : at::cat(out.hidden, 2);
+    if (!options.keep_prefix && out.prefix > 0)
+      out.tokens = out.tokens.narrow(1, out.prefix, out.tokens.size(1) - out.prefix);
+    return out;
+  }
+
+  /// images -> their language tokens, [I, M, D].
   Tensor embed_images(const EncoderInput& images) {
     return connector->connect({.visual = see(images)}).tokens;
   }
@@ -94,18 +106,6 @@ class WEFT_API VlmImpl : public torch::nn::Module {
   std::shared_ptr<Encoder> vision;
   std::shared_ptr<Connector> connector;
   std::shared_ptr<LanguageModel> language;
-
- private:
-  EncoderOutput see(const EncoderInput& images) {
-    const auto& layers = options.vision_layers;
-    EncodeOptions how{.hidden_layers = layers};
-    if (!layers.empty()) how.stop_after = *std::max_element(layers.begin(), layers.end());
-    auto out = vision->encode(images, how);
-    if (!layers.empty()) out.tokens = layers.size() == 1 ? out.hidden[0] : at::cat(out.hidden, 2);
-    if (!options.keep_prefix && out.prefix > 0)
-      out.tokens = out.tokens.narrow(1, out.prefix, out.tokens.size(1) - out.prefix);
-    return out;
-  }
 };
 TORCH_MODULE(Vlm);
 

@@ -95,6 +95,9 @@ struct LmInput {
   Tensor positions = {};   ///< [B or 1, T] int64; undefined = the real tokens of each row or
                            ///< segment are counted from 0
   Tensor segments = {};    ///< [B, T] int64, packing: a token sees those of its own segment only
+  Tensor branches = {};    ///< [B, T] int64: in each segment, tokens of branch 0 are seen by all
+                           ///< that follow, those of another branch by itself only; so questions
+                           ///< about one image share its tokens. Positions go on from branch 0's
   Tensor spans = {};       ///< [B, T] int64: the tokens of one span, a number above 0, see each
                            ///< other in both directions (prefix-LM, image blocks)
   nn::KeyValueCache* cache = nullptr;  ///< earlier tokens, to which these are added

@@ -61,10 +61,10 @@ class WEFT_API DecoderLmImpl : public LanguageModel {
  public:
   explicit DecoderLmImpl(const DecoderLmOptions& options);
 
-  /// As the socket says. Padding may stand on either side; outputs there are unspecified. segments
-  /// and spans are for calls without cached tokens. A cache is for calls without gradients. Single
-  /// tokens behind cached ones take a fast path on the CPU where the architecture is Llama's; its
-  /// activations and results are fp32 whatever the weights' type.
+  /// As the socket says. Padding may stand on either side; outputs there are unspecified. segments,
+  /// branches and spans are for calls without cached tokens. A cache is for calls without
+  /// gradients. Single tokens behind cached ones take a fast path on the CPU where the architecture
+  /// is Llama's; its activations and results are fp32 whatever the weights' type.
   LmOutput forward(const LmInput& input) override;
   torch::Tensor embed(const torch::Tensor& ids) override;
   LmHead head() const override;

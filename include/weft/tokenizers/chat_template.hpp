@@ -104,5 +104,8 @@ class WEFT_API ChatTemplate {
 /// Error where there is none, or none of the name.
 WEFT_API ChatTemplate load_chat_template(const std::filesystem::path& folder,
                                          const std::string& name = "default");
+/// The same; nothing where the folder holds none at all.
+WEFT_API std::optional<ChatTemplate> find_chat_template(const std::filesystem::path& folder,
+                                                        const std::string& name = "default");
 
 }  // namespace weft::tokenizers

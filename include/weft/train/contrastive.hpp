@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -16,10 +15,6 @@
 #include <weft/train/trainer.hpp>
 
 namespace weft::train {
-
-/// Which of a sample's `count` captions an epoch uses: drawn uniformly from (seed, epoch, key)
-/// alone, so that the choice depends neither on ranks nor on what ran before.
-WEFT_API size_t draw_caption(int64_t seed, int64_t epoch, std::string_view key, size_t count);
 
 /// Contrastive training on a stream of images and captions. A locked text tower runs once a
 /// caption: its features are kept.

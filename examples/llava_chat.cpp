@@ -1,0 +1,192 @@
+// Talks about pictures with a vision-language model:
+//
+//     llava_chat --model runs/s2 --image cat.jpg --prompt "What is on the sofa?"
+//     llava_chat --model LLAVA_DIR --image cat.jpg            # a conversation, streamed
+//
+// --attention-map writes what the answer rests on, over the first picture. With --prompt the last
+// line of stdout is one JSON object.
+#include <chrono>
+#include <iostream>
+#include <optional>
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/tensor.h>
+
+#include <weft/checkpoint/vlm_folder.hpp>
+#include <weft/data/conversation_tokens.hpp>
+#include <weft/data/visual_reader.hpp>
+#include <weft/eval/answers.hpp>
+#include <weft/io/file.hpp>
+#include <weft/report/attention.hpp>
+#include <weft/text/generation.hpp>
+#include <weft/tokenizers/conversation.hpp>
+
+#include "program.hpp"
+
+namespace {
+
+struct Options {
+  std::string model;
+  std::vector<std::string> image = {};
+  std::optional<std::string> prompt = {}, system = {}, attention_map = {};
+  std::string conversation = "model";
+  int64_t max_length = 4096;
+  weft::nn::Precision precision = weft::nn::Precision::fp32;
+  bool json = false;
+
+  template <class Self, class V>
+  static void visit(Self& o, V&& v) {
+    v("model", o.model, weft::required, "a run, a model's folder or Hugging Face's LLaVA");
+    v("image", o.image, "pictures, in front of the first question");
+    v("prompt", o.prompt, "one question; without it, a conversation from stdin");
+    v("system", o.system, "a system message");
+    v("attention_map", o.attention_map, "PNG of what the answer rests on, over the first picture");
+    v("conversation", o.conversation,
+      "how turns are written: model, plain, v1, llama_2, chatml, or a Jinja file");
+    v("max_length", o.max_length, "tokens of the conversation");
+    v("precision", o.precision, "of weights and activations");
+    v("json", o.json, "nothing on stdout but JSON");
+  }
+};
+
+/// A model with its pictures, and what has been said.
+class Chat {
+ public:
+  Chat(const Options& options, const weft::text::GenerateOptions& how)
+      : options_(options),
+        how_(how),
+        folder_(weft::checkpoint::load_vlm(
+            options.model,
+            options.precision == weft::nn::Precision::bf16 ? at::kBFloat16 : at::kFloat)),
+        encoder_(encoder_of(folder_, options)) {
+    if (how_.end_tokens.empty()) {
+      how_.end_tokens = weft::checkpoint::end_tokens(folder_.language);
+      for (const auto id : encoder_.end_tokens()) how_.end_tokens.push_back(id);
+    }
+    if (options.system) messages_.push_back({.role = "system", .content = *options.system});
+    see();
+  }
+
+  /// The answer, which is on stdout by then unless --json.
+  weft::text::Generated ask(const std::string& question) {
+    std::string marks;
+    if (!shown_)
+      for (size_t i = 0; i < options_.image.size(); ++i) marks += weft::data::kImageMark;
+    shown_ = true;
+    messages_.push_back(
+        {.role = "user", .content = marks.empty() ? question : marks + "\n" + question});
+    prompt_ = encoder_.prompt(messages_, numbers_, tokens_);
+    const at::NoGradGuard no_grad;
+    weft::LmInput input{.ids = at::tensor(prompt_.ids, at::kLong).unsqueeze(0)};
+    if (!numbers_.empty())
+      input = folder_.model->splice(input,
+                                    folder_.model->connector->connect({.visual = visual_}).tokens);
+    const auto stream = folder_.tokenizer->stream();
+    auto made = weft::text::generate(*folder_.model->language, input, how_, folder_.tokenizer.get(),
+                                     [&](int64_t, int64_t id) {
+                                       if (!options_.json)
+                                         std::cout << stream->push(id) << std::flush;
+                                       return true;
+                                     });
+    if (!options_.json) std::cout << stream->flush() << std::endl;
+    messages_.push_back({.role = "assistant", .content = made.front().text});
+    return made.front();
+  }
+
+  void write_attention(const std::vector<int64_t>& answer, const std::string& path) {
+    if (numbers_.empty())
+      throw weft::Error("--attention-map: needs an --image", weft::ErrorKind::usage);
+    const auto rests = weft::eval::answer_attention(*folder_.model, prompt_, answer, visual_);
+    auto first = rests.mean(0).narrow(0, 0, tokens_.front());  // [M]
+    int64_t side = 0;
+    while (side * side < first.numel()) ++side;
+    if (side * side != first.numel())
+      throw weft::Error("--attention-map: " + std::to_string(first.numel()) +
+                        " visual tokens are no square over the picture");
+    weft::io::write_file(path, weft::io::encode_png(weft::report::attention_overlay(
+                                   picture_, first.reshape({side, side}))));
+  }
+
+  const weft::data::ConversationTokens& prompt() const { return prompt_; }
+
+ private:
+  static weft::data::ConversationEncoder encoder_of(const weft::checkpoint::VlmFolder& folder,
+                                                    const Options& options) {
+    if (!folder.tokenizer)
+      throw weft::Error(options.model + ": holds no tokenizer, without which it cannot be asked");
+    const bool own = options.conversation == "model" && folder.chat.has_value();
+    return {folder.tokenizer,
+            own ? *folder.chat
+                : weft::tokenizers::conversation_template(options.conversation, folder.texts),
+            weft::data::ConversationEncoderOptions{.image_token = folder.model->options.image_token,
+                                                   .max_length = options.max_length}};
+  }
+
+  void see() {
+    if (options_.image.empty()) return;
+    const auto transform = weft::data::visual_transform(folder_);
+    std::vector<at::Tensor> pixels;
+    for (const auto& path : options_.image) {
+      const auto picture = weft::io::read_image(path);
+      const auto seen = transform(picture);
+      if (pixels.empty()) picture_ = picture;
+      std::cerr << path << ": " << picture.width << " x " << picture.height << " pixels, "
+                << seen.tokens << " visual tokens\n";
+      numbers_.push_back(static_cast<int64_t>(numbers_.size()));
+      tokens_.push_back(seen.tokens);
+      pixels.push_back(seen.pixels);
+    }
+    const at::NoGradGuard no_grad;
+    visual_ = folder_.model->see({.data = at::cat(pixels)});
+  }
+
+  Options options_;
+  weft::text::GenerateOptions how_;
+  weft::checkpoint::VlmFolder folder_;
+  weft::data::ConversationEncoder encoder_;
+  std::vector<weft::tokenizers::Message> messages_;
+  std::vector<int64_t> numbers_, tokens_;
+  weft::io::Image picture_;
+  weft::EncoderOutput visual_;
+  weft::data::ConversationTokens prompt_;
+  bool shown_ = false;
+};
+
+int run(const Options& options, const weft::text::GenerateOptions& how) {
+  Chat chat(options, how);
+  if (!options.prompt) {
+    if (options.attention_map)
+      throw weft::Error("--attention-map: needs a --prompt", weft::ErrorKind::usage);
+    for (std::string question; std::cerr << "> " << std::flush, std::getline(std::cin, question);)
+      if (!question.empty()) chat.ask(question);
+    return 0;
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  const auto made = chat.ask(*options.prompt);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+  if (options.attention_map) chat.write_attention(made.ids, *options.attention_map);
+  std::cout << weft::Json::object(
+                   {{"text", made.text},
+                    {"ids", made.ids},
+                    {"finished", made.finished},
+                    {"prompt_tokens", static_cast<int64_t>(chat.prompt().ids.size())},
+                    {"seconds", seconds.count()}})
+                   .dump()
+            << std::endl;
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run_program("llava_chat", [&] {
+    Options options;
+    weft::text::GenerateOptions how;
+    weft::Flags("llava_chat", "Talks about pictures with a vision-language model.")
+        .add(options)
+        .add(how)
+        .parse(argc, argv);
+    return run(options, how);
+  });
+}

@@ -1,0 +1,286 @@
+// Trains a vision-language model by the recipe of LLaVA-1.5 (Liu et al., 2023b), in two stages:
+//
+//     llava_train --stage 1 --vision DINOV2_DIR --language SMOLLM_DIR --data captions.json
+//                 --images DIR --out runs/s1
+//     llava_train --stage 2 --model runs/s1 --data conversations.json --images DIR --out runs/s2
+//
+// Stage 1 trains the connector on captions; stage 2 the connector and the language model on
+// conversations. The last line of stdout is one JSON object.
+#include <cmath>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <sstream>
+
+#include <unistd.h>
+
+#include <weft/checkpoint/vlm_folder.hpp>
+#include <weft/data/visual_reader.hpp>
+#include <weft/eval/clip_report.hpp>
+#include <weft/nn/random_state.hpp>
+#include <weft/report/html.hpp>
+#include <weft/report/run_log.hpp>
+#include <weft/tokenizers/conversation.hpp>
+#include <weft/train/vlm.hpp>
+
+#include "program.hpp"
+#include "training.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  int64_t stage = 1;
+  std::optional<std::string> vision = {}, language = {}, model = {};
+  std::string connector = "mlp2x_gelu", out;
+  int64_t shuffle = 2, image_size = 0;
+  std::vector<int64_t> vision_layers = {};
+  bool vision_output = false;
+  std::string data, images = "", exclude = "";
+  std::string conversation = "model";
+  weft::data::Turns turns = weft::data::Turns::joint;
+  int64_t max_length = 2048;
+  std::string tune;
+  std::optional<double> connector_lr = {}, vision_lr = {};
+  double warmup_ratio = 0.03, feature_memory = 4;
+  bool grad_checkpointing = false, dry_run = false;
+  int64_t batch_size = 16, workers = 2, pack_length = 0, inspect = 0;
+  bool group_by_length = false;
+  double max_bad_fraction = 0.05;
+  weft::train::TrainerOptions trainer = {};
+
+  template <class Self, class V>
+  static void visit(Self& o, V&& v) {
+    v("stage", o.stage, "1 = the connector on captions, 2 = the whole on conversations");
+    v("vision", o.vision, "folder of an image encoder");
+    v("language", o.language, "folder of a language model, with its tokenizer");
+    v("connector", o.connector, "linear, mlp2x_gelu, pixel_shuffle or average_pool");
+    v("shuffle", o.shuffle, "pixel_shuffle, average_pool: this many tokens a side become one");
+    v("vision_layers", o.vision_layers,
+      "layers of the encoder that are read, from the end where negative; by default CLIP's and "
+      "SigLIP's last but one, of others what they give");
+    v("vision_output", o.vision_output, "what the encoder gives is read, through its final norm");
+    v("image_size", o.image_size, "pixels a side; by default the encoder's");
+    v("model", o.model, "in the place of --vision and --language: a run or a model's folder");
+    v("data", o.data, weft::required,
+      "LLaVA's JSON or JSON lines, or WebDataset shards; several are joined by '::'");
+    v("images", o.images, "folder that the paths of images in --data start from");
+    v("exclude", o.exclude, "LLaVA's JSON whose ids and images are left out");
+    v("conversation", o.conversation,
+      "how turns are written: model (its own chat template), plain, v1, llama_2, chatml, or a "
+      "Jinja file");
+    v("turns", o.turns,
+      "joint: a conversation as it is; alone: each question a sample; shared: alone, but with the "
+      "images once a sequence");
+    v("max_length", o.max_length, "tokens of a sample, the visual ones included");
+    v("tune", o.tune, "parts that are trained, with commas between: vision,connector,language");
+    v("connector_lr", o.connector_lr, "learning rate of the connector");
+    v("vision_lr", o.vision_lr, "learning rate of the image encoder");
+    v("warmup_ratio", o.warmup_ratio, "share of the steps, where --warmup is 0");
+    v("feature_memory", o.feature_memory,
+      "GB for the tokens of an image encoder that is not trained, which then runs once an image");
+    v("grad_checkpointing", o.grad_checkpointing,
+      "compute activations again in the backward pass: less memory, more time");
+    v("batch_size", o.batch_size, "rows a step and rank");
+    v("group_by_length", o.group_by_length, "batches of samples of about one length");
+    v("pack_length", o.pack_length, "fill rows of this many tokens with samples; 0 = one a row");
+    v("workers", o.workers, "threads that prepare batches");
+    v("max_bad_fraction", o.max_bad_fraction, "largest share of damaged samples");
+    v("inspect", o.inspect, "print this many samples, what is learned in green, and end");
+    v("out", o.out, weft::required, "run folder: config, metrics, report, checkpoints and model");
+    v("dry_run", o.dry_run, "build everything, read one batch, say what would be done");
+    v("trainer", o.trainer);
+  }
+};
+
+/// LLaVA-1.5's published settings (its scripts/v1_5).
+Options defaults(int64_t stage) {
+  Options o;
+  o.trainer.lr = stage == 1 ? 1e-3 : 2e-5;
+  o.batch_size = stage == 1 ? 256 : 128;
+  o.conversation = stage == 1 ? "plain" : "model";
+  o.tune = stage == 1 ? "connector" : "connector,language";
+  o.trainer.wd = 0;
+  o.trainer.lr_scheduler = weft::train::Schedule::cosine;
+  o.trainer.grad_clip_norm = 1;
+  return o;
+}
+
+Options parse(int argc, char** argv, Options options) {
+  weft::Flags flags("llava_train", "Trains a vision-language model.");
+  flags.add(options);
+  for (const auto& [flag, other] : {std::pair{"data", "data-path"},
+                                    {"images", "image-folder"},
+                                    {"out", "output-dir"},
+                                    {"conversation", "version"},
+                                    {"max-length", "model-max-length"},
+                                    {"connector-lr", "mm-projector-lr"},
+                                    {"group-by-length", "group-by-modality-length"}})
+    flags.alias(flag, other);
+  flags.parse(argc, argv);
+  if (options.stage != 1 && options.stage != 2)
+    throw weft::Error("--stage: expected 1 or 2, found " + std::to_string(options.stage),
+                      weft::ErrorKind::usage);
+  return options;
+}
+
+weft::checkpoint::VlmFolder assemble(const Options& options) {
+  using namespace weft;
+  nn::seed_all(options.trainer.seed);
+  if (options.model) {
+    if (options.vision || options.language)
+      throw Error("--model: takes the place of --vision and --language", ErrorKind::usage);
+    return checkpoint::load_vlm(*options.model);
+  }
+  if (!options.vision || !options.language)
+    throw Error("expected --vision and --language, or --model", ErrorKind::usage);
+  auto layers = options.vision_layers;
+  if (options.vision_output) {
+    layers = {};
+  } else if (layers.empty()) {
+    const auto type = Json::read(fs::path(*options.vision) / "config.json").get("model_type");
+    if (type == Json("clip_vision_model") || type == Json("siglip_vision_model")) layers = {-2};
+  }
+  return checkpoint::make_vlm(*options.vision, *options.language, options.connector, layers,
+                              options.image_size, options.shuffle);
+}
+
+/// "a,b" -> {"a", "b"}.
+std::vector<std::string> words(const std::string& text) {
+  std::vector<std::string> out;
+  std::istringstream in(text);
+  for (std::string word; std::getline(in, word, ',');) out.push_back(word);
+  return out;
+}
+
+/// The rule of --connector-lr and --vision-lr.
+weft::train::GroupRule rates(const Options& options) {
+  std::vector<std::pair<std::string, double>> scales;
+  const auto add = [&](const char* prefix, const std::optional<double>& lr) {
+    if (lr && options.trainer.lr > 0) scales.emplace_back(prefix, *lr / options.trainer.lr);
+  };
+  add("connector.", options.connector_lr);
+  add("vision.", options.vision_lr);
+  return weft::train::scaled_rates(scales);
+}
+
+void write_report(const Options& options, const weft::Json& result) {
+  weft::report::HtmlReport page("Vision-language training: " +
+                                fs::path(options.out).filename().string());
+  page.heading("Curves");
+  weft::eval::add_curves(page, weft::report::read_metrics(options.out));
+  page.heading("Result").preformatted(result.dump(2));
+  page.heading("Configuration").preformatted(weft::to_json(options).dump(2));
+  page.write(fs::path(options.out) / "report.html");
+}
+
+int run(Options options) {
+  using namespace weft;
+  report::Stages stages;
+  refuse_old_run(options.out, options.trainer);
+  auto folder = assemble(options);
+  auto& model = folder.model;
+  train::train_parts(*model, words(options.tune));
+  const bool tower_trains = model->vision->parameters().front().requires_grad();
+  if (options.grad_checkpointing) {
+    nn::checkpoint_activations(*model->language);
+    if (tower_trains) checkpoint_tower(*model->vision);
+  }
+  auto chat = options.conversation == "model" && folder.chat
+                  ? *folder.chat
+                  : tokenizers::conversation_template(options.conversation, folder.texts);
+  const auto source = std::make_shared<data::ConversationSource>(
+      data::ConversationSourceOptions{.data = options.data,
+                                      .images = options.images,
+                                      .exclude = options.exclude,
+                                      .alone = options.turns == data::Turns::alone,
+                                      .seed = options.trainer.seed});
+  const auto encoder = std::make_shared<data::ConversationEncoder>(
+      folder.tokenizer, chat,
+      data::ConversationEncoderOptions{.image_token = model->options.image_token,
+                                       .turns = options.turns,
+                                       .max_length = options.max_length});
+  auto read = data::visual_reader(folder, source);
+  stages.lap("models");
+
+  report::Console console;
+  std::optional<eval::VisualFeatures> features;
+  const bool trains = !options.dry_run && options.inspect == 0;
+  if (trains && !tower_trains && options.feature_memory > 0) {
+    report::Progress progress(console, "image features", source->images(), "images");
+    features = eval::VisualFeatures::compute(
+        *model, source->images(), read,
+        {.workers = options.workers,
+         .precision = options.trainer.precision,
+         .max_bytes = static_cast<int64_t>(options.feature_memory * 1e9),
+         .progress = [&](int64_t done) { progress.update(done); }});
+    progress.finish();
+    if (features)
+      read = features->reader();
+    else
+      console.message(
+          "the images' tokens take more than --feature-memory: the image encoder runs "
+          "in each step");
+    stages.lap("image_features");
+  }
+  data::ConversationLoader loader(source, encoder, read,
+                                  {.batch_size = options.batch_size,
+                                   .workers = options.workers,
+                                   .seed = options.trainer.seed,
+                                   .epochs = options.trainer.epochs,
+                                   .group_by_length = options.group_by_length,
+                                   .pack_length = options.pack_length,
+                                   .max_bad_fraction = options.max_bad_fraction});
+  if (options.inspect > 0) {
+    for (const auto& sample : loader.peek(options.inspect))
+      std::cout << encoder->show(sample, isatty(STDOUT_FILENO) != 0) << "\n----\n";
+    return 0;
+  }
+  train::VlmTask task(model, loader, features ? &*features : nullptr);
+  if (options.dry_run) {
+    std::cout << dry_run(*model, task, source->size(), options.trainer).dump() << std::endl;
+    return 0;
+  }
+  const auto steps = options.trainer.total_steps > 0
+                         ? options.trainer.total_steps
+                         : options.trainer.epochs * loader.batches() / options.trainer.accum_freq;
+  if (options.trainer.warmup == 0)
+    options.trainer.warmup =
+        static_cast<int64_t>(std::ceil(options.warmup_ratio * static_cast<double>(steps)));
+  report::RunLog log(options.out);
+  log.config(to_json(options));
+  train::Trainer trainer(*model, task, options.trainer, log, rates(options));
+  const auto summary = trainer.run();
+  if (trainer.average()) trainer.average()->copy_to_parameters();
+  if (loader.bad().total() > 0) log.warn(loader.bad().summary());
+  if (task.cut() > 0)
+    log.warn(std::to_string(task.cut()) +
+             " conversations were longer than --max-length; what did not fit was left out");
+  stages.lap("train");
+  // The next stage is to find the language model's own template.
+  if (options.stage == 2) folder.chat = chat;
+  checkpoint::save_vlm(folder, fs::path(options.out) / "model", folder.layout);
+  stages.lap("save");
+
+  auto result = Json::object({{"steps", summary.steps},
+                              {"loss", summary.loss},
+                              {"samples", summary.samples},
+                              {"cut", task.cut()},
+                              {"bad", loader.bad().json()},
+                              {"seconds", stages.json()},
+                              {"total", std::round(stages.total() * 100) / 100}});
+  write_report(options, result);
+  std::cout << result.dump() << std::endl;
+  return summary.exit_status();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run_program("llava_train", [&] {
+    const auto first = parse(argc, argv, defaults(1));
+    return run(parse(argc, argv, defaults(first.stage)));
+  });
+}

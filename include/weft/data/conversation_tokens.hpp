@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <weft/core/export.hpp>
+#include <weft/data/conversations.hpp>
+#include <weft/tokenizers/chat_template.hpp>
+#include <weft/tokenizers/tokenizer.hpp>
+
+namespace weft::data {
+
+/// Conversations as a language model reads them.
+struct ConversationTokens {
+  std::vector<int64_t> ids = {};       ///< with a placeholder for each visual token
+  std::vector<int64_t> targets = {};   ///< what each token is to predict; -100 = no matter
+  std::vector<int64_t> branches = {};  ///< as LmInput.branches; empty = none
+  std::vector<int64_t> images = {};    ///< numbers, in the order of their placeholders
+  bool cut = false;                    ///< something at the end did not fit
+};
+
+struct ConversationEncoderOptions {
+  int64_t image_token;  ///< id of placeholders; it need not be one of the vocabulary
+  Turns turns = Turns::joint;
+  int64_t max_length = 2048;  ///< tokens, the visual ones included
+};
+
+/// Writes conversations by a chat template and cuts them into tokens. What is learned comes from
+/// where the template put the answers, never from tokens that look like them: a token of which a
+/// byte lies in RenderedChat::assistant().
+class WEFT_API ConversationEncoder {
+ public:
+  ConversationEncoder(std::shared_ptr<const tokenizers::Tokenizer> tokenizer,
+                      tokenizers::ChatTemplate chat, const ConversationEncoderOptions& options);
+
+  /// visual[i]: tokens of image i. Turns::alone is the source's affair and reads as joint.
+  /// What exceeds max_length at the end is left out: tokens, or with shared turns the questions
+  /// that do not fit. BadSample: image_count where the marks are not as many as the images,
+  /// too_long where nothing that is learned would be left. Error that shows the text where nothing
+  /// of it is learned at all.
+  ConversationTokens encode(const Conversation& conversation,
+                            const std::vector<int64_t>& visual) const;
+  /// The same with the worse answer at its end.
+  ConversationTokens encode_rejected(const Conversation& conversation,
+                                     const std::vector<int64_t>& visual) const;
+  /// What an answer to the last question is to follow.
+  ConversationTokens prompt(const std::vector<tokenizers::Message>& messages,
+                            const std::vector<int64_t>& images,
+                            const std::vector<int64_t>& visual) const;
+  /// What the template writes behind an answer and the vocabulary knows as one special token: it
+  /// ends a generated one. Empty where there is none.
+  std::vector<int64_t> end_tokens() const;
+
+  /// The tokens as text for people: visual tokens as "<image: 81 tokens>", what is learned in green
+  /// between brackets of its own (`colour`: by escape codes).
+  std::string show(const ConversationTokens& tokens, bool colour) const;
+
+  const tokenizers::Tokenizer& tokenizer() const { return *tokenizer_; }
+  const ConversationEncoderOptions& options() const { return options_; }
+
+ private:
+  struct Row;
+  Row row(const std::vector<tokenizers::Message>& messages, const std::vector<int64_t>& visual,
+          bool prompt, const std::string& id) const;
+  ConversationTokens merge(const std::vector<Row>& rows, const Conversation& conversation) const;
+  ConversationTokens finish(Row row, const Conversation& conversation) const;
+
+  std::shared_ptr<const tokenizers::Tokenizer> tokenizer_;
+  tokenizers::ChatTemplate chat_;
+  ConversationEncoderOptions options_;
+  bool one_text_;  // the vocabulary itself knows the mark as the placeholder
+};
+
+}  // namespace weft::data

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include <weft/core/export.hpp>
+#include <weft/data/conversation_loader.hpp>
+#include <weft/data/conversation_tokens.hpp>
+#include <weft/eval/visual_features.hpp>
+#include <weft/models/vlm.hpp>
+#include <weft/text/generation.hpp>
+
+namespace weft::eval {
+
+/// A conversation that ends with a question.
+struct VisualQuestion {
+  std::vector<tokenizers::Message> messages = {};
+  std::vector<int64_t> images = {};  ///< numbers, in the order of their marks
+};
+
+struct VisualAnswer {
+  std::string text = {};  ///< without white space at its ends
+  std::vector<int64_t> ids = {};
+  bool finished = false;    ///< by an end token or a stop text
+  std::string damage = {};  ///< why there is no answer; empty = there is one
+};
+
+struct AnswerOptions {
+  int64_t batch_size = 16;
+  text::GenerateOptions generate = {};
+  std::function<void(int64_t done)> progress = {};
+};
+
+/// What the model says to each question, in their order; batches are of prompts of about one
+/// length. `features` in the place of the tower where they are given, `read` being their reader().
+WEFT_API std::vector<VisualAnswer> answer(models::VlmImpl& model,
+                                          const data::ConversationEncoder& encoder,
+                                          const std::vector<VisualQuestion>& questions,
+                                          const data::ReadVisual& read,
+                                          const AnswerOptions& options,
+                                          const VisualFeatures* features = nullptr);
+
+/// How much each token of an answer rests on each visual token: the mean over layers and heads of
+/// the attention of the position that predicts it. `visual` is VlmImpl::see() of the prompt's
+/// images. Returns [A, M] fp32, A = answer's tokens, M = placeholders of the prompt.
+WEFT_API at::Tensor answer_attention(models::VlmImpl& model, const data::ConversationTokens& prompt,
+                                     const std::vector<int64_t>& answer,
+                                     const EncoderOutput& visual);
+
+}  // namespace weft::eval

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include <weft/core/export.hpp>
+#include <weft/tokenizers/chat_template.hpp>
+
+namespace weft::tokenizers {
+
+/// Names of conversation_template() besides "model" and files.
+inline constexpr const char* kConversationStyles[] = {"plain", "v1", "llama_2", "chatml"};
+
+/// How conversations are written for a model whose tokenizer lies in `folder`:
+///   model     the folder's own chat template
+///   plain     the images and the answer alone, for alignment (LLaVA's first stage)
+///   v1        Vicuna's "USER: ... ASSISTANT: ...", with LLaVA's system message
+///   llama_2   "[INST] ... [/INST] ..." as LLaVA has it
+///   chatml    "<|im_start|>user ... <|im_end|>"
+/// or the path of a Jinja file. The named ones equal LLaVA's conversation.py and mark what a model
+/// learns to write as LLaVA's preprocess functions do: plain the caption with the line break behind
+/// it, the others each answer with the end-of-text token behind it. The special tokens are those of
+/// the folder's tokenizer_config.json; where that names none, llama_2 and v1 write </s>.
+/// Error (usage) for another name, which lists these.
+WEFT_API ChatTemplate conversation_template(const std::string& style,
+                                            const std::filesystem::path& folder);
+
+}  // namespace weft::tokenizers

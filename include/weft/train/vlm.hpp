@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <weft/core/export.hpp>
+#include <weft/data/conversation_loader.hpp>
+#include <weft/eval/visual_features.hpp>
+#include <weft/models/vlm.hpp>
+#include <weft/train/trainer.hpp>
+
+namespace weft::train {
+
+/// What a vision-language model's language model reads of a batch. `features` in the place of the
+/// tower where they are given.
+WEFT_API LmInput vlm_input(models::VlmImpl& model, const data::ConversationBatch& batch,
+                           const eval::VisualFeatures* features = nullptr);
+
+/// The mean cross entropy, [] fp32, of the batch's answer tokens; without the logits of any other.
+WEFT_API Tensor vlm_loss(models::VlmImpl& model, const data::ConversationBatch& batch,
+                         const eval::VisualFeatures* features = nullptr);
+
+/// Next-token training of a vision-language model on conversations (Liu et al., 2023, LLaVA,
+/// section 4.2): the mean loss over the batch's answer tokens. Parts of which nothing is trained
+/// are in evaluation mode; a tower of which nothing is trained runs without a graph.
+class WEFT_API VlmTask : public Task {
+ public:
+  /// `features`, if given, must outlive the task and be of a tower that is not trained.
+  VlmTask(models::Vlm model, data::ConversationLoader& loader,
+          const eval::VisualFeatures* features = nullptr);
+
+  StepResult step() override;
+  int64_t steps_per_epoch() const override { return loader_.batches(); }
+  Json state() const override { return loader_.state(); }
+  void restore(const Json& state) override { loader_.restore(state); }
+  int64_t cut() const { return cut_; }  ///< conversations so far whose end did not fit
+
+ private:
+  models::Vlm model_;
+  data::ConversationLoader& loader_;
+  const eval::VisualFeatures* features_;
+  int64_t cut_ = 0;
+};
+
+/// Trains the parts of these names (vision, connector, language) and nothing else. Throws
+/// c10::ValueError for another name.
+WEFT_API void train_parts(models::VlmImpl& model, const std::vector<std::string>& parts);
+
+/// `base` with learning rates of their own: parameters whose names begin with a prefix take
+/// `scale` times the schedule's.
+WEFT_API GroupRule scaled_rates(std::vector<std::pair<std::string, double>> prefixes,
+                                GroupRule base = default_rule);
+
+}  // namespace weft::train

@@ -1,0 +1,269 @@
+#include <algorithm>
+
+#include <weft/data/conversation_tokens.hpp>
+#include <weft/data/sample.hpp>
+#include <weft/ops/linear_cross_entropy.hpp>
+
+#include "core/fail.hpp"
+#include "tokenizers/unicode.hpp"
+
+namespace weft::data {
+namespace {
+
+using tokenizers::Message;
+using tokenizers::TextSpan;
+
+size_t count_marks(std::string_view text) {
+  size_t count = 0;
+  for (size_t at = 0; (at = text.find(kImageMark, at)) != std::string_view::npos; ++count)
+    at += kImageMark.size();
+  return count;
+}
+
+/// For ascending places in code points, the same in bytes.
+class ByteOffsets {
+ public:
+  explicit ByteOffsets(std::string_view text) : text_(text) {}
+  size_t operator()(int64_t code_point) {
+    if (code_point < at_) at_ = 0, byte_ = 0;
+    for (; at_ < code_point && byte_ < text_.size(); ++at_)
+      tokenizers::next_code_point(text_, byte_);
+    return byte_;
+  }
+
+ private:
+  std::string_view text_;
+  int64_t at_ = 0;
+  size_t byte_ = 0;
+};
+
+bool overlaps(const std::vector<TextSpan>& spans, size_t begin, size_t end) {
+  return std::ranges::any_of(
+      spans, [&](const TextSpan& span) { return begin < span.end && end > span.begin; });
+}
+
+void append_run(std::string& out, const std::string& text, bool learned, bool colour) {
+  if (text.empty()) return;
+  if (!learned)
+    out += text;
+  else
+    out += colour ? "\x1b[32m" + text + "\x1b[0m" : "[[" + text + "]]";
+}
+
+}  // namespace
+
+struct ConversationEncoder::Row {
+  std::vector<int64_t> ids;
+  std::vector<uint8_t> learned;
+  size_t visual_end = 0;  // behind the last placeholder
+  std::string text;
+
+  void add(int64_t id, bool learn) {
+    ids.push_back(id);
+    learned.push_back(learn);
+  }
+  size_t first_learned() const {
+    return static_cast<size_t>(std::ranges::find(learned, uint8_t{1}) - learned.begin());
+  }
+  /// Whether a token of the first `length` is to be predicted by another of them.
+  bool learns(size_t length) const {
+    const auto end = learned.begin() + static_cast<int64_t>(length);
+    return length > 1 && std::find(learned.begin() + 1, end, 1) != end;
+  }
+};
+
+ConversationEncoder::ConversationEncoder(std::shared_ptr<const tokenizers::Tokenizer> tokenizer,
+                                         tokenizers::ChatTemplate chat,
+                                         const ConversationEncoderOptions& options)
+    : tokenizer_(std::move(tokenizer)),
+      chat_(std::move(chat)),
+      options_(options),
+      one_text_(tokenizer_->id(kImageMark) == options.image_token) {
+  if (options.max_length < 2)
+    fail(ErrorKind::usage, "max_length: expected at least 2, found {}", options.max_length);
+}
+
+ConversationEncoder::Row ConversationEncoder::row(const std::vector<Message>& messages,
+                                                  const std::vector<int64_t>& visual, bool prompt,
+                                                  const std::string& id) const {
+  size_t marks = 0;
+  for (const auto& message : messages) marks += count_marks(message.content);
+  if (marks != visual.size())
+    throw BadSample(BadCause::image_count,
+                    fmt::format("conversation '{}': {} image(s), and {} mark(s) {} in its turns",
+                                id, visual.size(), marks, kImageMark));
+  const auto rendered = chat_.render_chat(messages, {.add_generation_prompt = prompt});
+  const auto& text = rendered.text;
+  const auto spans = prompt ? std::vector<TextSpan>() : rendered.assistant();
+  if (count_marks(text) != visual.size())
+    fail("conversation '{}': the chat template writes {} of its {} image marks {}: {}", id,
+         count_marks(text), visual.size(), kImageMark, text);
+
+  Row out{.ids = {}, .learned = {}, .text = text};
+  size_t image = 0;
+  const auto add_image = [&] {
+    for (int64_t i = 0; i < visual[image]; ++i) out.add(options_.image_token, false);
+    out.visual_end = out.ids.size();
+    ++image;
+  };
+  const auto add_text = [&](size_t begin, size_t end) {
+    const auto piece = std::string_view(text).substr(begin, end - begin);
+    const auto encoding = tokenizer_->encode(piece, {.add_special_tokens = false});
+    ByteOffsets first(piece), last(piece);
+    for (size_t i = 0; i < encoding.ids.size(); ++i) {
+      if (one_text_ && encoding.ids[i] == options_.image_token) {
+        add_image();
+        continue;
+      }
+      const auto& at = encoding.offsets[i];
+      out.add(encoding.ids[i],
+              at.end > at.begin && overlaps(spans, begin + first(at.begin), begin + last(at.end)));
+    }
+  };
+  if (one_text_) {
+    add_text(0, text.size());
+    return out;
+  }
+  size_t begin = 0;
+  for (size_t mark; (mark = text.find(kImageMark, begin)) != std::string::npos;) {
+    add_text(begin, mark);
+    add_image();
+    begin = mark + kImageMark.size();
+  }
+  add_text(begin, text.size());
+  return out;
+}
+
+ConversationTokens ConversationEncoder::finish(Row row, const Conversation& conversation) const {
+  if (!row.learns(row.ids.size()))
+    fail("conversation '{}': no token of it is learned, as the chat template writes no answer: {}",
+         conversation.id, row.text);
+  const auto length = std::min(row.ids.size(), static_cast<size_t>(options_.max_length));
+  if (length < row.visual_end || !row.learns(length))
+    throw BadSample(BadCause::too_long,
+                    fmt::format("conversation '{}': {} tokens, of which {} hold no answer yet; "
+                                "raise --max-length",
+                                conversation.id, row.ids.size(), options_.max_length));
+  ConversationTokens out{.images = conversation.images, .cut = length < row.ids.size()};
+  row.ids.resize(length);
+  row.learned.resize(length);
+  out.targets.assign(length, ops::kIgnoredLabel);
+  for (size_t i = 0; i + 1 < length; ++i)
+    if (row.learned[i + 1] != 0) out.targets[i] = row.ids[i + 1];
+  out.ids = std::move(row.ids);
+  return out;
+}
+
+ConversationTokens ConversationEncoder::merge(const std::vector<Row>& rows,
+                                              const Conversation& conversation) const {
+  auto trunk = rows.front().ids.size();
+  for (const auto& row : rows) {
+    // The token in front of an answer must stand in the answer's own branch.
+    trunk = std::min({trunk, row.first_learned() - 1, row.ids.size()});
+    const auto [one, other] = std::ranges::mismatch(row.ids, rows.front().ids);
+    trunk = std::min(trunk, static_cast<size_t>(one - row.ids.begin()));
+  }
+  if (trunk < rows.front().visual_end)
+    fail(ErrorKind::usage,
+         "conversation '{}': its questions cannot share their images, as the chat template writes "
+         "nothing between these and an answer; take the turns 'joint' or 'alone': {}",
+         conversation.id, rows.front().text);
+  ConversationTokens out{.images = conversation.images};
+  const auto add = [&](const ConversationTokens& one, size_t from, int64_t branch) {
+    const auto begin = static_cast<int64_t>(from);
+    out.ids.insert(out.ids.end(), one.ids.begin() + begin, one.ids.end());
+    out.targets.insert(out.targets.end(), one.targets.begin() + begin, one.targets.end());
+    out.branches.resize(out.ids.size(), branch);
+  };
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto length = rows[i].ids.size() - (i == 0 ? 0 : trunk);
+    if (i > 0 && out.ids.size() + length > static_cast<size_t>(options_.max_length)) {
+      out.cut = true;
+      continue;
+    }
+    auto one = finish(rows[i], conversation);
+    out.cut = out.cut || one.cut;
+    if (i == 0) {
+      auto front = one;
+      front.ids.resize(trunk);
+      front.targets.resize(trunk);
+      add(front, 0, 0);
+    }
+    add(one, trunk, static_cast<int64_t>(i) + 1);
+  }
+  return out;
+}
+
+ConversationTokens ConversationEncoder::encode(const Conversation& conversation,
+                                               const std::vector<int64_t>& visual) const {
+  const auto& id = conversation.id;
+  if (options_.turns != Turns::shared)
+    return finish(row(conversation.messages, visual, false, id), conversation);
+  const auto turns = single_turns(conversation);
+  std::vector<Row> rows;
+  for (const auto& turn : turns) {
+    rows.push_back(row(turn.messages, visual, false, id));
+    if (!rows.back().learns(rows.back().ids.size())) finish(rows.back(), conversation);
+  }
+  return rows.size() == 1 ? finish(std::move(rows.front()), conversation)
+                          : merge(rows, conversation);
+}
+
+ConversationTokens ConversationEncoder::encode_rejected(const Conversation& conversation,
+                                                        const std::vector<int64_t>& visual) const {
+  auto other = conversation;
+  if (other.rejected.empty())
+    throw BadSample(BadCause::bad_conversation,
+                    fmt::format("conversation '{}': has no rejected answer", other.id));
+  other.messages.back().content = other.rejected;
+  return finish(row(other.messages, visual, false, other.id), other);
+}
+
+ConversationTokens ConversationEncoder::prompt(const std::vector<Message>& messages,
+                                               const std::vector<int64_t>& images,
+                                               const std::vector<int64_t>& visual) const {
+  auto made = row(messages, visual, true, "prompt");
+  if (static_cast<int64_t>(made.ids.size()) > options_.max_length)
+    throw BadSample(BadCause::too_long,
+                    fmt::format("the prompt has {} tokens, more than the {} of --max-length",
+                                made.ids.size(), options_.max_length));
+  return {.ids = std::move(made.ids), .images = images};
+}
+
+std::vector<int64_t> ConversationEncoder::end_tokens() const {
+  const auto made = row({{.role = "user", .content = "a"}, {.role = "assistant", .content = "b"}},
+                        {}, false, "end of an answer");
+  for (size_t i = made.ids.size(); i-- > 0;)
+    if (made.learned[i] != 0)
+      return tokenizer_->is_special(made.ids[i]) ? std::vector{made.ids[i]}
+                                                 : std::vector<int64_t>();
+  return {};
+}
+
+std::string ConversationEncoder::show(const ConversationTokens& tokens, bool colour) const {
+  std::string out;
+  const auto learned = [&](size_t i) {
+    return i > 0 && tokens.targets.size() > i - 1 && tokens.targets[i - 1] == tokens.ids[i];
+  };
+  for (size_t i = 0; i < tokens.ids.size();) {
+    size_t end = i;
+    if (tokens.ids[i] == options_.image_token) {
+      while (end < tokens.ids.size() && tokens.ids[end] == options_.image_token) ++end;
+      out += fmt::format("<image: {} tokens>", end - i);
+      i = end;
+      continue;
+    }
+    const auto branch = [&](size_t k) { return tokens.branches.empty() ? 0 : tokens.branches[k]; };
+    if (i > 0 && branch(i) != branch(i - 1)) out += "\n--- another question about the same:\n";
+    while (end < tokens.ids.size() && tokens.ids[end] != options_.image_token &&
+           learned(end) == learned(i) && branch(end) == branch(i))
+      ++end;
+    const std::vector<int64_t> run(tokens.ids.begin() + static_cast<int64_t>(i),
+                                   tokens.ids.begin() + static_cast<int64_t>(end));
+    append_run(out, tokenizer_->decode(run, false), learned(i), colour);
+    i = end;
+  }
+  return out;
+}
+
+}  // namespace weft::data

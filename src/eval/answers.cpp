@@ -1,0 +1,167 @@
+#include <algorithm>
+#include <numeric>
+
+#include <ATen/ATen.h>
+
+#include <weft/data/sample.hpp>
+#include <weft/eval/answers.hpp>
+#include <weft/nn/attention_record.hpp>
+
+#include "eval/eval_mode.hpp"
+
+namespace weft::eval {
+namespace {
+
+struct Prompt {
+  size_t question;
+  data::ConversationTokens tokens;
+  std::vector<at::Tensor> pixels, rows;  // of its images, where there are no features
+};
+
+at::Device device_of(const models::VlmImpl& model) {
+  return model.language->parameters().front().device();
+}
+
+/// Padded on the left.
+LmInput to_input(const std::vector<Prompt>& batch) {
+  size_t longest = 0;
+  for (const auto& prompt : batch) longest = std::max(longest, prompt.tokens.ids.size());
+  const auto B = static_cast<int64_t>(batch.size()), T = static_cast<int64_t>(longest);
+  LmInput out{.ids = at::zeros({B, T}, at::kLong), .mask = at::zeros({B, T}, at::kBool)};
+  for (int64_t b = 0; b < B; ++b) {
+    const auto& ids = batch[static_cast<size_t>(b)].tokens.ids;
+    const auto length = static_cast<int64_t>(ids.size());
+    std::ranges::copy(ids, out.ids.data_ptr<int64_t>() + b * T + T - length);
+    out.mask[b].narrow(0, T - length, length).fill_(true);
+  }
+  return out;
+}
+
+EncoderOutput see(models::VlmImpl& model, const std::vector<Prompt>& batch,
+                  const VisualFeatures* features) {
+  std::vector<int64_t> numbers;
+  std::vector<at::Tensor> pixels, rows;
+  int64_t tiles = 0;
+  for (const auto& prompt : batch) {
+    numbers.insert(numbers.end(), prompt.tokens.images.begin(), prompt.tokens.images.end());
+    for (size_t i = 0; i < prompt.pixels.size(); ++i) {
+      if (!prompt.rows.empty()) {
+        rows.push_back(prompt.rows[i].clone());
+        rows.back()[0] = tiles;
+      }
+      pixels.push_back(prompt.pixels[i]);
+      tiles += prompt.pixels[i].size(0);
+    }
+  }
+  if (numbers.empty()) return {};
+  if (features != nullptr) return features->of(numbers);
+  EncoderInput input{.data = at::cat(pixels).to(device_of(model))};
+  if (!rows.empty()) input.images = at::stack(rows);
+  return model.see(input);
+}
+
+LmInput spliced(models::VlmImpl& model, const LmInput& text, EncoderOutput visual) {
+  if (!visual.tokens.defined()) return text;
+  const auto& weight = model.language->head().weight;
+  visual.tokens = visual.tokens.to(weight.device(), weight.scalar_type());
+  return model.splice(text, model.connector->connect({.visual = visual}).tokens);
+}
+
+std::string trimmed(const std::string& text) {
+  const auto begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
+}
+
+}  // namespace
+
+std::vector<VisualAnswer> answer(models::VlmImpl& model, const data::ConversationEncoder& encoder,
+                                 const std::vector<VisualQuestion>& questions,
+                                 const data::ReadVisual& read, const AnswerOptions& options,
+                                 const VisualFeatures* features) {
+  TORCH_CHECK_VALUE(options.batch_size >= 1, "answer: batch_size must be at least 1, got ",
+                    options.batch_size);
+  const at::NoGradGuard no_grad;
+  const EvalMode eval(model);
+  std::vector<VisualAnswer> out(questions.size());
+
+  // Lengths first, by the texts alone: images all have about as many tokens.
+  std::vector<size_t> order(questions.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  const auto bytes = [&](size_t i) {
+    size_t sum = 0;
+    for (const auto& message : questions[i].messages) sum += message.content.size();
+    return sum;
+  };
+  std::ranges::stable_sort(order, std::greater(), bytes);
+
+  int64_t done = 0;
+  const auto flush = [&](std::vector<Prompt>& batch) {
+    if (batch.empty()) return;
+    auto text = to_input(batch);
+    text.ids = text.ids.to(device_of(model));
+    text.mask = text.mask.to(device_of(model));
+    const auto input = spliced(model, text, see(model, batch, features));
+    const auto made =
+        text::generate(*model.language, input, options.generate, &encoder.tokenizer());
+    for (size_t i = 0; i < batch.size(); ++i)
+      out[batch[i].question] = {
+          .text = trimmed(made[i].text), .ids = made[i].ids, .finished = made[i].finished};
+    done += static_cast<int64_t>(batch.size());
+    batch.clear();
+    if (options.progress) options.progress(done);
+  };
+  std::vector<Prompt> batch;
+  for (const auto i : order) {
+    const auto& question = questions[i];
+    try {
+      Prompt prompt{.question = i, .tokens = {}, .pixels = {}, .rows = {}};
+      std::vector<int64_t> visual;
+      for (const auto image : question.images) {
+        const auto seen = read(image);
+        visual.push_back(seen.tokens);
+        if (features == nullptr) {
+          prompt.pixels.push_back(seen.pixels);
+          if (seen.row.defined()) prompt.rows.push_back(seen.row);
+        }
+      }
+      prompt.tokens = encoder.prompt(question.messages, question.images, visual);
+      batch.push_back(std::move(prompt));
+    } catch (const data::BadSample& error) {
+      out[i].damage = error.what();
+      ++done;
+    }
+    if (static_cast<int64_t>(batch.size()) == options.batch_size) flush(batch);
+  }
+  flush(batch);
+  return out;
+}
+
+at::Tensor answer_attention(models::VlmImpl& model, const data::ConversationTokens& prompt,
+                            const std::vector<int64_t>& answer, const EncoderOutput& visual) {
+  TORCH_CHECK_VALUE(!answer.empty() && !prompt.ids.empty(),
+                    "answer_attention: prompt and answer must not be empty");
+  const at::NoGradGuard no_grad;
+  const EvalMode eval(model);
+  auto ids = prompt.ids;
+  ids.insert(ids.end(), answer.begin(), answer.end() - 1);
+  const auto device = device_of(model);
+  const auto tokens = at::tensor(ids, at::kLong).to(device).unsqueeze(0);
+  auto input = spliced(model, {.ids = tokens}, visual);
+  input.logits = Logits::none;
+  nn::AttentionRecord record;
+  model.language->forward(input);
+  const auto asked = static_cast<int64_t>(prompt.ids.size()) - 1;
+  const auto count = static_cast<int64_t>(answer.size());
+  at::Tensor mean;
+  for (const auto& weights : record.weights()) {  // [1, H, T, T]
+    const auto layer = weights[0].narrow(1, asked, count).mean(0).to(at::kFloat);
+    mean = mean.defined() ? mean + layer : layer;
+  }
+  TORCH_CHECK_VALUE(mean.defined(), "answer_attention: the language model has no attention");
+  mean = mean / static_cast<double>(record.weights().size());
+  const auto marks = (tokens[0] == model.options.image_token).nonzero().flatten();
+  return mean.index_select(1, marks).cpu();
+}
+
+}  // namespace weft::eval

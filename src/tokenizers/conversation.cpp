@@ -1,0 +1,85 @@
+#include <iterator>
+#include <vector>
+
+#include <weft/core/registry.hpp>
+#include <weft/io/file.hpp>
+#include <weft/tokenizers/conversation.hpp>
+
+#include "core/fail.hpp"
+#include "tokenizers/chat_documents.hpp"
+
+namespace weft::tokenizers {
+namespace {
+
+constexpr const char* kPlain = R"({{- bos_token | default('') }}
+{%- for message in messages %}
+{%- if message.role == 'assistant' %}
+{%- generation %}{{ message.content + '\n' }}{% endgeneration %}
+{%- else %}
+{{- '<image>' * message.content.count('<image>') }}
+{%- endif %}
+{%- endfor %})";
+
+constexpr const char* kV1 = R"({{- bos_token | default('') }}
+{%- if messages and messages[0].role == 'system' %}
+{{- messages[0].content + ' ' }}
+{%- else %}
+{{- "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and polite answers to the user's questions. " }}
+{%- endif %}
+{%- for message in messages %}
+{%- if message.role == 'user' %}
+{{- 'USER: ' + message.content + ' ' }}
+{%- elif message.role == 'assistant' %}
+{{- 'ASSISTANT:' }}
+{%- generation %}{{ ' ' + message.content + (eos_token or '</s>') }}{% endgeneration %}
+{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %})";
+
+constexpr const char* kLlama2 = R"(
+{%- set system = messages[0].content if messages and messages[0].role == 'system' else 'You are a helpful language and vision assistant. You are able to understand the visual content that the user provides, and assist the user with a variety of tasks using natural language.' %}
+{%- set ns = namespace(first=true) %}
+{%- for message in messages %}
+{%- if message.role == 'user' %}
+{{- (bos_token or '<s>') + '[INST] ' }}
+{%- if ns.first %}{{ '<<SYS>>\n' + system + '\n<</SYS>>\n\n' }}{% endif %}
+{%- set ns.first = false %}
+{{- message.content + ' [/INST]' }}
+{%- elif message.role == 'assistant' %}
+{%- generation %}{{ ' ' + message.content + ' ' + (eos_token or '</s>') }}{% endgeneration %}
+{%- endif %}
+{%- endfor %})";
+
+constexpr const char* kChatml = R"({%- for message in messages %}
+{{- '<|im_start|>' + message.role + '\n' }}
+{%- if message.role == 'assistant' %}
+{%- generation %}{{ message.content + '<|im_end|>' }}{% endgeneration %}
+{%- else %}
+{{- message.content + '<|im_end|>' }}
+{%- endif %}
+{{- '\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %})";
+
+constexpr const char* kSources[] = {kPlain, kV1, kLlama2, kChatml};
+
+}  // namespace
+
+ChatTemplate conversation_template(const std::string& style, const std::filesystem::path& folder) {
+  if (style == "model") return load_chat_template(folder);
+  const auto with_tokens = [&](ChatTemplate made) {
+    made.set_special_tokens(special_tokens_of(folder));
+    return made;
+  };
+  for (size_t i = 0; i < std::size(kConversationStyles); ++i)
+    if (style == kConversationStyles[i])
+      return with_tokens(ChatTemplate(kSources[i], "conversation template " + style));
+  if (std::filesystem::is_regular_file(style))
+    return with_tokens(ChatTemplate(io::read_file(style), style));
+  std::vector<std::string> names(std::begin(kConversationStyles), std::end(kConversationStyles));
+  names.insert(names.begin(), "model");
+  throw Error(detail::unknown_name("conversation template", style, names) + ", or a Jinja file",
+              ErrorKind::usage);
+}
+
+}  // namespace weft::tokenizers

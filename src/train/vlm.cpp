@@ -1,0 +1,100 @@
+#include <algorithm>
+
+#include <ATen/core/grad_mode.h>
+
+#include <weft/ops/linear_cross_entropy.hpp>
+#include <weft/train/vlm.hpp>
+
+#include "train/loader_step.hpp"
+
+namespace weft::train {
+namespace {
+
+bool trains(const torch::nn::Module& module) {
+  return std::ranges::any_of(module.parameters(),
+                             [](const Tensor& parameter) { return parameter.requires_grad(); });
+}
+
+Tensor move_to(const Tensor& tensor, at::Device device) {
+  return tensor.defined() ? tensor.to(device) : tensor;
+}
+
+}  // namespace
+
+LmInput vlm_input(models::VlmImpl& model, const data::ConversationBatch& batch,
+                  const eval::VisualFeatures* features) {
+  const auto device = model.language->parameters().front().device();
+  auto text = batch.text;
+  for (auto* member : {&text.ids, &text.mask, &text.segments, &text.branches})
+    *member = move_to(*member, device);
+  if (batch.numbers.empty()) return text;
+  EncoderOutput visual;
+  {
+    const at::AutoGradMode graph(at::GradMode::is_enabled() && trains(*model.vision));
+    if (features != nullptr) {
+      visual = features->of(batch.numbers);
+      visual.tokens = visual.tokens.to(device);
+    } else {
+      visual = model.see({.data = batch.images.data.to(device), .images = batch.images.images});
+    }
+  }
+  return model.splice(text, model.connector->connect({.visual = visual}).tokens);
+}
+
+Tensor vlm_loss(models::VlmImpl& model, const data::ConversationBatch& batch,
+                const eval::VisualFeatures* features) {
+  auto input = vlm_input(model, batch, features);
+  input.logits = Logits::none;
+  const auto hidden = model.language->forward(input).hidden;
+  const auto head = model.language->head();
+  ops::LinearCrossEntropyOptions options{.softcap = head.soft_cap};
+  if (head.bias.defined()) options.bias = head.bias;
+  return ops::linear_cross_entropy(hidden, head.weight, batch.targets.to(hidden.device()), options);
+}
+
+VlmTask::VlmTask(models::Vlm model, data::ConversationLoader& loader,
+                 const eval::VisualFeatures* features)
+    : model_(std::move(model)), loader_(loader), features_(features) {
+  TORCH_CHECK_VALUE(features == nullptr || !trains(*model_->vision),
+                    "VlmTask: kept features are for a vision tower that is not trained");
+}
+
+StepResult VlmTask::step() {
+  StepResult out;
+  const auto batch = take_batch(loader_, out);
+  if (!batch) return out;
+  cut_ += batch->cut;
+  for (auto* part : {static_cast<torch::nn::Module*>(model_->vision.get()),
+                     static_cast<torch::nn::Module*>(model_->connector.get()),
+                     static_cast<torch::nn::Module*>(model_->language.get())})
+    part->train(trains(*part));
+  out.loss = vlm_loss(*model_, *batch, features_);
+  out.extra = {{"tokens", static_cast<double>(batch->text.mask.sum().item<int64_t>())},
+               {"answer_tokens",
+                static_cast<double>((batch->targets != ops::kIgnoredLabel).sum().item<int64_t>())}};
+  return out;
+}
+
+void train_parts(models::VlmImpl& model, const std::vector<std::string>& parts) {
+  const auto set = [](const torch::nn::Module& module, bool trained) {
+    for (auto& parameter : module.parameters()) parameter.requires_grad_(trained);
+  };
+  set(model, false);
+  for (const auto& part : parts) {
+    TORCH_CHECK_VALUE(part == "vision" || part == "connector" || part == "language",
+                      "train_parts: the parts are vision, connector and language, got ", part);
+    set(*model.named_children()[part], true);
+  }
+}
+
+GroupRule scaled_rates(std::vector<std::pair<std::string, double>> prefixes, GroupRule base) {
+  return [prefixes = std::move(prefixes), base = std::move(base)](std::string_view name,
+                                                                  const Tensor& parameter) {
+    auto rule = base(name, parameter);
+    for (const auto& [prefix, scale] : prefixes)
+      if (name.starts_with(prefix)) rule.lr_scale *= scale;
+    return rule;
+  };
+}
+
+}  // namespace weft::train

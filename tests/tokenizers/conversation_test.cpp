@@ -1,0 +1,96 @@
+#include <fstream>
+
+#include <gmock/gmock.h>
+
+#include <weft/core/error.hpp>
+#include <weft/tokenizers/conversation.hpp>
+
+#include "support/gmock.hpp"
+
+namespace conversation_test {
+
+using namespace weft::test;
+using weft::tokenizers::conversation_template;
+using weft::tokenizers::Message;
+
+const std::vector<Message> kTalk = {{.role = "user", .content = "<image>\nWhat is it?"},
+                                    {.role = "assistant", .content = "A dog."},
+                                    {.role = "user", .content = "Which colour?"},
+                                    {.role = "assistant", .content = "Brown."}};
+
+/// A folder whose tokenizer_config.json names Llama's tokens.
+void write_tokens(const TempFolder& folder) {
+  std::ofstream(folder / "tokenizer_config.json")
+      << R"({"bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>"})";
+}
+
+/// The text with what is learned between brackets.
+std::string marked(const std::string& style, const TempFolder& folder,
+                   const std::vector<Message>& messages = kTalk) {
+  const auto chat = conversation_template(style, folder.path()).render_chat(messages);
+  std::string out;
+  size_t at = 0;
+  for (const auto& span : chat.assistant()) {
+    out += chat.text.substr(at, span.begin - at) + "[[" +
+           chat.text.substr(span.begin, span.end - span.begin) + "]]";
+    at = span.end;
+  }
+  return out + chat.text.substr(at);
+}
+
+// The texts of LLaVA's conversation.py.
+TEST(ConversationTemplate, WritesAndMarksAsLlava) {
+  const TempFolder folder;
+  write_tokens(folder);
+  const std::string system =
+      "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
+      "helpful, detailed, and polite answers to the user's questions. ";
+  EXPECT_EQ(marked("v1", folder),
+            "<s>" + system +
+                "USER: <image>\nWhat is it? ASSISTANT:[[ A dog.</s>]]USER: Which colour? "
+                "ASSISTANT:[[ Brown.</s>]]");
+  EXPECT_EQ(marked("llama_2", folder),
+            "<s>[INST] <<SYS>>\nYou are a helpful language and vision assistant. You are able to "
+            "understand the visual content that the user provides, and assist the user with a "
+            "variety of tasks using natural language.\n<</SYS>>\n\n<image>\nWhat is it? "
+            "[/INST][[ A dog. </s>]]<s>[INST] Which colour? [/INST][[ Brown. </s>]]");
+  EXPECT_EQ(marked("chatml", folder),
+            "<|im_start|>user\n<image>\nWhat is it?<|im_end|>\n<|im_start|>assistant\n[[A "
+            "dog.<|im_end|>]]\n<|im_start|>user\nWhich colour?<|im_end|>\n<|im_start|>assistant\n"
+            "[[Brown.<|im_end|>]]\n");
+  EXPECT_EQ(marked("plain", folder, {kTalk[0], kTalk[1]}), "<s><image>[[A dog.\n]]");
+}
+
+TEST(ConversationTemplate, AsksForAnAnswer) {
+  const TempFolder folder;
+  const auto asked = [&](const std::string& style) {
+    return conversation_template(style, folder.path())
+        .render_chat({kTalk[2]}, {.add_generation_prompt = true})
+        .text;
+  };
+  EXPECT_THAT(asked("v1"), testing::EndsWith("questions. USER: Which colour? ASSISTANT:"));
+  EXPECT_THAT(asked("llama_2"), testing::EndsWith("Which colour? [/INST]"));
+  EXPECT_EQ(asked("chatml"), "<|im_start|>user\nWhich colour?<|im_end|>\n<|im_start|>assistant\n");
+}
+
+TEST(ConversationTemplate, SystemMessagesTakeThePlaceOfTheOwn) {
+  const TempFolder folder;
+  std::vector<Message> messages = {{.role = "system", .content = "Be brief."}};
+  messages.insert(messages.end(), kTalk.begin(), kTalk.begin() + 2);
+  EXPECT_THAT(marked("v1", folder, messages), testing::StartsWith("Be brief. USER: <image>"));
+  EXPECT_THAT(marked("llama_2", folder, messages), HasSubstr("<<SYS>>\nBe brief.\n<</SYS>>"));
+}
+
+TEST(ConversationTemplate, ReadsFilesAndTheFoldersOwn) {
+  const TempFolder folder;
+  std::ofstream(folder / "own.jinja") << "{{ messages[0].content }}!";
+  EXPECT_EQ(conversation_template(folder / "own.jinja", folder.path()).render_chat(kTalk).text,
+            "<image>\nWhat is it?!");
+  std::ofstream(folder / "chat_template.jinja") << "{{ messages | length }}";
+  EXPECT_EQ(conversation_template("model", folder.path()).render_chat(kTalk).text, "4");
+  EXPECT_THAT([&] { conversation_template("lama_2", folder.path()); },
+              ThrowsMessage<weft::Error>(
+                  AllOf(HasSubstr("conversation template 'lama_2'"), HasSubstr("llama_2"))));
+}
+
+}  // namespace conversation_test
