@@ -34,6 +34,7 @@
 #include <weft/data/visual_reader.hpp>
 #include <weft/eval/answers.hpp>
 #include <weft/eval/attention_maps.hpp>
+#include <weft/eval/captions.hpp>
 #include <weft/eval/classification.hpp>
 #include <weft/eval/classify.hpp>
 #include <weft/eval/clip_report.hpp>
@@ -45,6 +46,7 @@
 #include <weft/eval/negatives.hpp>
 #include <weft/eval/retrieval.hpp>
 #include <weft/eval/visual_features.hpp>
+#include <weft/eval/vqa.hpp>
 #include <weft/eval/zero_shot.hpp>
 #include <weft/fusion/projector.hpp>
 #include <weft/io/digest.hpp>
