@@ -24,9 +24,10 @@
 #include <weft/data/augment.hpp>
 #include <weft/data/bad_data.hpp>
 #include <weft/data/captions.hpp>
-#include <weft/data/conversations.hpp>
 #include <weft/data/conversation_loader.hpp>
 #include <weft/data/conversation_tokens.hpp>
+#include <weft/data/conversations.hpp>
+#include <weft/data/grounding.hpp>
 #include <weft/data/image_text.hpp>
 #include <weft/data/labels.hpp>
 #include <weft/data/sample.hpp>

@@ -40,8 +40,8 @@ TEST(CaptionScores, EqualTheWrittenOutDefinitions) {
     SCOPED_TRACE(c);
     const auto row = cases.at(c);
     std::vector<std::vector<std::string>> references;
-    for (size_t i = 0; i < row.at("references").size(); ++i)
-      references.push_back(row.at("references").at(i).as_strings());
+    const auto lists = row.at("references");
+    for (size_t i = 0; i < lists.size(); ++i) references.push_back(lists.at(i).as_strings());
     const auto scores = caption_scores(row.at("captions").as_strings(), references,
                                        {.tokenize = row.at("tokenize").as_bool()});
     const auto bleu = row.at("bleu").as_doubles();
