@@ -41,6 +41,7 @@
 #include <weft/eval/clip_report.hpp>
 #include <weft/eval/embedder.hpp>
 #include <weft/eval/features.hpp>
+#include <weft/eval/grounding.hpp>
 #include <weft/eval/knn.hpp>
 #include <weft/eval/labelled.hpp>
 #include <weft/eval/linear_probe.hpp>
@@ -93,6 +94,7 @@
 #include <weft/ops/sigmoid_loss.hpp>
 #include <weft/ops/splice.hpp>
 #include <weft/report/attention.hpp>
+#include <weft/report/boxes.hpp>
 #include <weft/report/console.hpp>
 #include <weft/report/embeddings.hpp>
 #include <weft/report/heat_map.hpp>
