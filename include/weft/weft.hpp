@@ -10,6 +10,7 @@
 #include <weft/checkpoint/key_map.hpp>
 #include <weft/checkpoint/lm_families.hpp>
 #include <weft/checkpoint/lm_folder.hpp>
+#include <weft/checkpoint/lora_folder.hpp>
 #include <weft/checkpoint/preprocessor.hpp>
 #include <weft/checkpoint/snapshot.hpp>
 #include <weft/checkpoint/tensors.hpp>
@@ -60,6 +61,7 @@
 #include <weft/io/safetensors.hpp>
 #include <weft/io/tar.hpp>
 #include <weft/losses/contrastive.hpp>
+#include <weft/losses/preference.hpp>
 #include <weft/models/dual_encoder.hpp>
 #include <weft/models/image_classifier.hpp>
 #include <weft/models/vlm.hpp>
@@ -75,6 +77,7 @@
 #include <weft/nn/init.hpp>
 #include <weft/nn/key_value_cache.hpp>
 #include <weft/nn/linear.hpp>
+#include <weft/nn/lora.hpp>
 #include <weft/nn/mlp.hpp>
 #include <weft/nn/module.hpp>
 #include <weft/nn/norms.hpp>

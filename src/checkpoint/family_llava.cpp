@@ -98,6 +98,10 @@ VlmFamily llava_family() {
           .connector = llava_connector,
           .options = llava_options,
           .key_map = llava_map,
+          .module_names = {{"language_model.model.{x...}", "model.language_model.{x...}"},
+                           {"language_model.lm_head.{x...}", "lm_head.{x...}"},
+                           {"vision_tower.{x...}", "model.vision_tower.{x...}"},
+                           {"multi_modal_projector.{x...}", "model.multi_modal_projector.{x...}"}},
           .config = llava_config};
 }
 

@@ -124,13 +124,7 @@ struct KeyMap::Loader {
         report.dropped.push_back({view.name, "belongs to a head on top of the encoder"});
         continue;
       }
-      auto name = view.name.substr(prefix.size());
-      for (const auto& [spelling, canonical] : map.aliases_) {
-        if (const auto captures = match(spelling, name)) {
-          name = fill(canonical, *captures);
-          break;
-        }
-      }
+      const auto name = map.canonical(view.name.substr(prefix.size()));
       if (!theirs.emplace(name, &view).second)
         unexpected.push_back(
             fmt::format("{} {}: a second copy of {}", view.name, shape_text(view.shape), name));
@@ -298,8 +292,36 @@ LoadReport KeyMap::load(const io::Safetensors& file, const std::vector<NamedTens
   return std::move(loader.report);
 }
 
+std::string KeyMap::canonical(std::string name) const {
+  for (const auto& [spelling, canonical] : aliases_)
+    if (const auto captures = match(spelling, name)) return fill(canonical, *captures);
+  return name;
+}
+
+std::optional<KeyMap::Place> KeyMap::place(std::string_view ours) const {
+  for (const auto& rule : rules_) {
+    std::optional<Captures> captures;
+    for (const auto& pattern : rule.ours)
+      if ((captures = match(pattern, ours))) break;
+    if (!captures) continue;
+    if (rule.kind == Kind::join || rule.kind == Kind::permute || rule.dim != 0) return std::nullopt;
+    Place out{fill(rule.theirs[0], *captures),
+              {},
+              rule.kind == Kind::transpose || rule.kind == Kind::split_transposed};
+    for (const auto& pattern : rule.ours) out.parts.push_back(fill(pattern, *captures));
+    return out;
+  }
+  return std::nullopt;
+}
+
 std::vector<NamedTensor> KeyMap::save(const std::vector<NamedTensor>& ours) const {
   const at::NoGradGuard no_grad;
+  for (const auto& tensor : ours)
+    if (tensor.name.find(".lora_A.") != std::string::npos)
+      fail(
+          "{}: an adapter that is not merged has no place in a model's weights; merge it into them "
+          "(nn::merge_lora) or save it by itself (checkpoint::save_lora)",
+          tensor.name);
   const auto by_name = tensors_by_name(ours);
   std::vector<NamedTensor> out;
   for (const auto& [name, value] : ours) {

@@ -64,17 +64,18 @@ void PackedStack::refresh(std::vector<TransformerBlock>& blocks, int64_t last) {
       return PackedLinear(weight, bias, type, kRows);
     };
     const auto scaled = [&](const Linear& layer, const at::Tensor& scale) {
-      if (!scale.defined()) return linear(layer->weight, layer->bias);
-      return linear(layer->weight * scale.unsqueeze(1),
+      if (!scale.defined()) return linear(layer->full_weight(), layer->bias);
+      return linear(layer->full_weight() * scale.unsqueeze(1),
                     layer->bias.defined() ? layer->bias * scale : layer->bias);
     };
     const auto& attention = *block.attention;
-    packed.qkv = linear(at::cat({attention.q->weight, attention.k->weight, attention.v->weight}),
+    packed.qkv = linear(at::cat({attention.q->full_weight(), attention.k->full_weight(),
+                                 attention.v->full_weight()}),
                         joined_bias({attention.q, attention.k, attention.v}));
     packed.out = scaled(attention.out, block.scale1);
-    packed.fc1 = linear(block.mlp->fc1->weight, block.mlp->fc1->bias);
+    packed.fc1 = scaled(block.mlp->fc1, {});
     packed.fc2 = scaled(block.mlp->fc2, block.scale2);
-    if (block.mlp->gate) packed.gate = linear(block.mlp->gate->weight, block.mlp->gate->bias);
+    if (block.mlp->gate) packed.gate = scaled(block.mlp->gate, {});
     const auto fp32 = [](const at::Tensor& t) { return t.detach().to(at::kFloat).contiguous(); };
     packed.norm1_weight = fp32(block.norm1->weight);
     packed.norm1_bias = fp32(block.norm1->bias);

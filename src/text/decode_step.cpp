@@ -1,5 +1,7 @@
 #include "text/decode_step.hpp"
 
+#include <algorithm>
+
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
@@ -163,6 +165,19 @@ class Step {
   Buffers b_;
 };
 
+// Its products are with the weights alone.
+bool has_adapter(const DecoderLmImpl& model) {
+  const auto adapted = [](const nn::Linear& layer) { return layer->lora().has_value(); };
+  return std::any_of(model.blocks->blocks.begin(), model.blocks->blocks.end(),
+                     [&](const nn::TransformerBlock& block) {
+                       const auto& attention = block->attention;
+                       const auto& mlp = block->mlp;
+                       return adapted(attention->q) || adapted(attention->k) ||
+                              adapted(attention->v) || adapted(attention->out) ||
+                              adapted(mlp->gate) || adapted(mlp->fc1) || adapted(mlp->fc2);
+                     });
+}
+
 // The layers are alike, so one tells.
 bool plain_weights(const DecoderLmImpl& model) {
   for (const auto& p : model.blocks->blocks.front()->parameters())
@@ -183,7 +198,8 @@ bool decode_step_applies(const DecoderLmImpl& model, const LmInput& input, const
          o.embed_size == attention.hidden_size && o.rotary.dim > 0 &&
          block.norm == nn::NormKind::rms_norm && !block.post_norm && !block.sandwich &&
          block.layer_scale == 0 && block.mlp.gated && gate_of(block.mlp.activation) &&
-         !attention.qk_norm && attention.soft_cap == 0 && plain_weights(model);
+         !attention.qk_norm && attention.soft_cap == 0 && !has_adapter(model) &&
+         plain_weights(model);
 }
 
 at::Tensor decode_step(DecoderLmImpl& model, const at::Tensor& x, const at::Tensor& mask,

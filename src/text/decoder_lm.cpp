@@ -62,7 +62,7 @@ void DecoderLmImpl::add_hook(std::shared_ptr<LayerHook> hook) {
 }
 
 LmHead DecoderLmImpl::head() const {
-  return {.weight = lm_head ? lm_head->weight : token_embed->weight,
+  return {.weight = lm_head ? lm_head->full_weight() : token_embed->weight,
           .soft_cap = options.logit_soft_cap};
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -76,8 +77,21 @@ class WEFT_API KeyMap {
   /// and misshapen weights are one Error that lists them all with their shapes, before anything is
   /// copied.
   LoadReport load(const io::Safetensors& file, const std::vector<NamedTensor>& ours) const;
-  /// Their tensors, made of ours; views where no copy is needed. Error names what no rule maps.
+  /// Their tensors, made of ours; views where no copy is needed. Error names what no rule maps,
+  /// and adapters that are not merged (nn/lora.hpp), for which no layout has room.
   std::vector<NamedTensor> save(const std::vector<NamedTensor>& ours) const;
+  /// Where a weight of ours lies in theirs.
+  struct Place {
+    std::string theirs;              ///< the weight's name
+    std::vector<std::string> parts;  ///< what of ours it holds, one after the other along dimension
+                                     ///< 0; more than one where theirs is fused
+    bool transposed;                 ///< their two dimensions are exchanged
+  };
+  /// Of a weight by its name of ours. Nothing where no rule maps it, and where theirs is more than
+  /// one or other values.
+  std::optional<Place> place(std::string_view ours) const;
+  /// A name of theirs, without prefix, in the spelling that is written (see alias).
+  std::string canonical(std::string name) const;
   /// Whether the file has `theirs` (exact name), also under the prefix.
   bool has(const io::Safetensors& file, std::string_view theirs) const;
 

@@ -3,6 +3,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <weft/checkpoint/dual_families.hpp>
 #include <weft/checkpoint/lm_families.hpp>
@@ -21,6 +23,9 @@ struct VlmFamily {
       connector;
   std::function<models::VlmOptions(const Json& config)> options;
   std::function<KeyMap(const Json& config)> key_map;  ///< of the whole model
+  /// Names of the file and of the modules in `architecture`, where these differ; patterns as in
+  /// KeyMap. PEFT names adapters by the modules.
+  std::vector<std::pair<std::string, std::string>> module_names = {};
   /// config.json of a model with these parts; Error names the option that the layout cannot
   /// express.
   std::function<Json(const models::VlmImpl& model, const TowerConfig& vision,
