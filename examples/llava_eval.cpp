@@ -94,7 +94,9 @@ std::vector<Asked> questions_of(const weft::data::ConversationSource& source,
     const auto talk = source.read(i);
     const size_t first = talk.messages.front().role == "system" ? 1 : 0;
     for (size_t k = first; k + 1 < talk.messages.size(); k += 2) {
-      Asked one{.id = talk.id, .text = without_marks(talk.messages[k].content)};
+      Asked one;
+      one.id = talk.id;
+      one.text = without_marks(talk.messages[k].content);
       const auto end = talk.messages.begin() + static_cast<int64_t>(k) + 1;
       one.question.messages.assign(talk.messages.begin(), end);
       one.question.images = talk.images;

@@ -5,7 +5,8 @@
 //     llava_train --stage 2 --model runs/s1 --data conversations.json --images DIR --out runs/s2
 //
 // Stage 1 trains the connector on captions; stage 2 the connector and the language model on
-// conversations. The last line of stdout is one JSON object.
+// conversations, with --lora-rank adapters of the language model in its place; --objective
+// preference on pairs of answers. The last line of stdout is one JSON object.
 #include <cmath>
 #include <filesystem>
 #include <iostream>
@@ -15,6 +16,7 @@
 
 #include <unistd.h>
 
+#include <weft/checkpoint/lora_folder.hpp>
 #include <weft/checkpoint/vlm_folder.hpp>
 #include <weft/data/visual_reader.hpp>
 #include <weft/eval/clip_report.hpp>
@@ -22,10 +24,15 @@
 #include <weft/report/html.hpp>
 #include <weft/report/run_log.hpp>
 #include <weft/tokenizers/conversation.hpp>
+#include <weft/train/preference.hpp>
 #include <weft/train/vlm.hpp>
 
 #include "program.hpp"
 #include "training.hpp"
+
+enum class Objective { next_token, preference };
+template <>
+inline constexpr std::string_view weft::enum_names<Objective>[] = {"next_token", "preference"};
 
 namespace {
 
@@ -43,6 +50,12 @@ struct Options {
   weft::data::Turns turns = weft::data::Turns::joint;
   int64_t max_length = 2048;
   std::string tune;
+  Objective objective = Objective::next_token;
+  weft::losses::PreferenceOptions preference = {};
+  int64_t lora_rank = 0;
+  std::optional<double> lora_alpha = {};
+  double lora_dropout = 0.05;
+  std::vector<std::string> lora_targets = {};
   std::optional<double> connector_lr = {}, vision_lr = {};
   double warmup_ratio = 0.03, feature_memory = 4;
   bool grad_checkpointing = false, dry_run = false;
@@ -76,6 +89,15 @@ struct Options {
       "images once a sequence");
     v("max_length", o.max_length, "tokens of a sample, the visual ones included");
     v("tune", o.tune, "parts that are trained, with commas between: vision,connector,language");
+    v("objective", o.objective,
+      "next_token, or preference: DPO on data with chosen and rejected answers");
+    v("beta", o.preference.beta, "preference: how closely the model is held to what it was");
+    v("lora_rank", o.lora_rank,
+      "train adapters of this rank on the language model instead of itself; 0 = none");
+    v("lora_alpha", o.lora_alpha, "their weight, times 1 / rank; by default twice the rank");
+    v("lora_dropout", o.lora_dropout, "on what adapters read");
+    v("lora_targets", o.lora_targets,
+      "layers that get one: names or regular expressions; by default all of the language model's");
     v("connector_lr", o.connector_lr, "learning rate of the connector");
     v("vision_lr", o.vision_lr, "learning rate of the image encoder");
     v("warmup_ratio", o.warmup_ratio, "share of the steps, where --warmup is 0");
@@ -96,12 +118,15 @@ struct Options {
 };
 
 /// LLaVA-1.5's published settings (its scripts/v1_5).
-Options defaults(int64_t stage) {
+Options defaults(const Options& first) {
+  const auto stage = first.stage;
+  const bool lora = first.lora_rank > 0, preference = first.objective == Objective::preference;
   Options o;
-  o.trainer.lr = stage == 1 ? 1e-3 : 2e-5;
+  o.trainer.lr = stage == 1 ? 1e-3 : preference ? 1e-6 : lora ? 2e-4 : 2e-5;
+  if (lora) o.connector_lr = preference ? 1e-6 : 2e-5;
   o.batch_size = stage == 1 ? 256 : 128;
   o.conversation = stage == 1 ? "plain" : "model";
-  o.tune = stage == 1 ? "connector" : "connector,language";
+  o.tune = stage == 1 || lora ? "connector" : "connector,language";
   o.trainer.wd = 0;
   o.trainer.lr_scheduler = weft::train::Schedule::cosine;
   o.trainer.grad_clip_norm = 1;
@@ -147,6 +172,31 @@ weft::checkpoint::VlmFolder assemble(const Options& options) {
                               options.image_size, options.shuffle);
 }
 
+/// --lora-rank: adapters, which train beside the parts of --tune.
+void add_adapters(const weft::checkpoint::VlmFolder& folder, const Options& options) {
+  using namespace weft;
+  nn::LoraOptions lora{.rank = options.lora_rank,
+                       .alpha = options.lora_alpha.value_or(2.0 * options.lora_rank),
+                       .dropout = options.lora_dropout};
+  if (!options.lora_targets.empty()) lora.targets = options.lora_targets;
+  if (options.lora_targets.empty() || folder.layout.empty())
+    checkpoint::add_lora(folder.language, lora);
+  else
+    checkpoint::add_lora(folder, lora);
+  for (auto& [name, parameter] : nn::lora_parameters(*folder.model)) parameter.requires_grad_(true);
+}
+
+/// The adapters as PEFT reads them, and then as part of the weights. What Hugging Face has no
+/// layout for has that of its language model.
+void merge_adapters(weft::checkpoint::VlmFolder& folder, const Options& options) {
+  const auto path = fs::path(options.out) / "adapter";
+  if (folder.layout.empty())
+    weft::checkpoint::save_lora(folder.language, path, options.language.value_or(""));
+  else
+    weft::checkpoint::save_lora(folder, path, options.model.value_or(""));
+  weft::nn::merge_lora(*folder.model);
+}
+
 /// "a,b" -> {"a", "b"}.
 std::vector<std::string> words(const std::string& text) {
   std::vector<std::string> out;
@@ -183,6 +233,7 @@ int run(Options options) {
   auto folder = assemble(options);
   auto& model = folder.model;
   train::train_parts(*model, words(options.tune));
+  if (options.lora_rank > 0) add_adapters(folder, options);
   const bool tower_trains = model->vision->parameters().front().requires_grad();
   if (options.grad_checkpointing) {
     nn::checkpoint_activations(*model->language);
@@ -225,22 +276,37 @@ int run(Options options) {
           "in each step");
     stages.lap("image_features");
   }
-  data::ConversationLoader loader(source, encoder, read,
-                                  {.batch_size = options.batch_size,
-                                   .workers = options.workers,
-                                   .seed = options.trainer.seed,
-                                   .epochs = options.trainer.epochs,
-                                   .group_by_length = options.group_by_length,
-                                   .pack_length = options.pack_length,
-                                   .max_bad_fraction = options.max_bad_fraction});
+  const bool preference = options.objective == Objective::preference;
+  const data::ConversationLoaderOptions order{.batch_size = options.batch_size,
+                                              .workers = options.workers,
+                                              .seed = options.trainer.seed,
+                                              .epochs = options.trainer.epochs,
+                                              .group_by_length = options.group_by_length,
+                                              .pack_length = options.pack_length,
+                                              .preferences = preference,
+                                              .max_bad_fraction = options.max_bad_fraction};
+  data::ConversationLoader loader(source, encoder, read, order);
   if (options.inspect > 0) {
     for (const auto& sample : loader.peek(options.inspect))
       std::cout << encoder->show(sample, isatty(STDOUT_FILENO) != 0) << "\n----\n";
     return 0;
   }
-  train::VlmTask task(model, loader, features ? &*features : nullptr);
+  const auto* kept = features ? &*features : nullptr;
+  std::unique_ptr<train::Task> task;
+  if (preference) {
+    auto dpo = std::make_unique<train::PreferenceTask>(model, loader, options.preference, kept);
+    auto all = order;
+    all.shuffle = all.drop_last = false;
+    all.epochs = 1;
+    data::ConversationLoader once(source, encoder, read, all);
+    dpo->measure_reference(once, options.trainer.precision);
+    stages.lap("reference");
+    task = std::move(dpo);
+  } else {
+    task = std::make_unique<train::VlmTask>(model, loader, kept);
+  }
   if (options.dry_run) {
-    std::cout << dry_run(*model, task, source->size(), options.trainer).dump() << std::endl;
+    std::cout << dry_run(*model, *task, source->size(), options.trainer).dump() << std::endl;
     return 0;
   }
   const auto steps = options.trainer.total_steps > 0
@@ -251,14 +317,15 @@ int run(Options options) {
         static_cast<int64_t>(std::ceil(options.warmup_ratio * static_cast<double>(steps)));
   report::RunLog log(options.out);
   log.config(to_json(options));
-  train::Trainer trainer(*model, task, options.trainer, log, rates(options));
+  train::Trainer trainer(*model, *task, options.trainer, log, rates(options));
   const auto summary = trainer.run();
   if (trainer.average()) trainer.average()->copy_to_parameters();
   if (loader.bad().total() > 0) log.warn(loader.bad().summary());
-  if (task.cut() > 0)
-    log.warn(std::to_string(task.cut()) +
+  if (loader.cut() > 0)
+    log.warn(std::to_string(loader.cut()) +
              " conversations were longer than --max-length; what did not fit was left out");
   stages.lap("train");
+  if (options.lora_rank > 0) merge_adapters(folder, options);
   // The next stage is to find the language model's own template.
   if (options.stage == 2) folder.chat = chat;
   checkpoint::save_vlm(folder, fs::path(options.out) / "model", folder.layout);
@@ -267,7 +334,7 @@ int run(Options options) {
   auto result = Json::object({{"steps", summary.steps},
                               {"loss", summary.loss},
                               {"samples", summary.samples},
-                              {"cut", task.cut()},
+                              {"cut", loader.cut()},
                               {"bad", loader.bad().json()},
                               {"seconds", stages.json()},
                               {"total", std::round(stages.total() * 100) / 100}});
@@ -279,8 +346,6 @@ int run(Options options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return run_program("llava_train", [&] {
-    const auto first = parse(argc, argv, defaults(1));
-    return run(parse(argc, argv, defaults(first.stage)));
-  });
+  return run_program("llava_train",
+                     [&] { return run(parse(argc, argv, defaults(parse(argc, argv, {})))); });
 }

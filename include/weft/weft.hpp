@@ -121,6 +121,7 @@
 #include <weft/train/ema.hpp>
 #include <weft/train/epoch_rows.hpp>
 #include <weft/train/optimizer.hpp>
+#include <weft/train/preference.hpp>
 #include <weft/train/rules.hpp>
 #include <weft/train/schedule.hpp>
 #include <weft/train/trainer.hpp>

@@ -53,6 +53,7 @@ struct Damage {
 };
 struct Made {
   ConversationBatch batch = {};
+  int64_t cut = 0;
   std::vector<Damage> damage = {};
 };
 
@@ -243,8 +244,9 @@ struct ConversationLoader::Impl {
         try {
           const auto made = encode(number, plan.epoch, visuals, conversation);
           row.add(made[0], segment++);
-          batch.cut += made[0].cut;
+          out.cut += made[0].cut;
           ++batch.samples;
+          batch.conversations.push_back(number);
           batch.keys.push_back(conversation.id);
           for (size_t i = 0; i < made.size(); ++i) {
             see(visuals);
@@ -328,6 +330,7 @@ struct ConversationLoader::Impl {
       taken_epoch = plan.last ? plan.epoch + 1 : plan.epoch;
       taken_index = plan.last ? 0 : plan.index + 1;
       count_damage(made.damage);
+      cut += made.cut;
       if (made.batch.text.ids.defined()) {
         out = std::move(made.batch);
         break;
@@ -381,6 +384,7 @@ struct ConversationLoader::Impl {
   int64_t order_epoch = -1;
   int64_t epoch = 0, index = 0;  // of the next plan
   int64_t taken_epoch = 0, taken_index = 0;
+  int64_t cut = 0;
   double waited = 0;
   OrderedJobs<Plan, Made> jobs;  // last: its threads read the others
 };
@@ -415,6 +419,7 @@ std::vector<ConversationTokens> ConversationLoader::peek(int64_t count) {
 int64_t ConversationLoader::rows() const { return impl_->rows(); }
 int64_t ConversationLoader::batches() const { return impl_->batches(); }
 const BadData& ConversationLoader::bad() const { return impl_->bad; }
+int64_t ConversationLoader::cut() const { return impl_->cut; }
 double ConversationLoader::wait_seconds() const { return impl_->waited; }
 Json ConversationLoader::state() const { return impl_->state(); }
 void ConversationLoader::restore(const Json& state) { impl_->restore(state); }

@@ -2,7 +2,6 @@
 
 #include <ATen/core/grad_mode.h>
 
-#include <weft/ops/linear_cross_entropy.hpp>
 #include <weft/train/vlm.hpp>
 
 #include "train/loader_step.hpp"
@@ -41,15 +40,19 @@ LmInput vlm_input(models::VlmImpl& model, const data::ConversationBatch& batch,
   return model.splice(text, model.connector->connect({.visual = visual}).tokens);
 }
 
-Tensor vlm_loss(models::VlmImpl& model, const data::ConversationBatch& batch,
-                const eval::VisualFeatures* features) {
+Tensor answer_losses(models::VlmImpl& model, const data::ConversationBatch& batch,
+                     ops::LossReduction reduction, const eval::VisualFeatures* features) {
   auto input = vlm_input(model, batch, features);
   input.logits = Logits::none;
   const auto hidden = model.language->forward(input).hidden;
   const auto head = model.language->head();
-  ops::LinearCrossEntropyOptions options{.softcap = head.soft_cap};
+  ops::LinearCrossEntropyOptions options{.softcap = head.soft_cap, .reduction = reduction};
   if (head.bias.defined()) options.bias = head.bias;
   return ops::linear_cross_entropy(hidden, head.weight, batch.targets.to(hidden.device()), options);
+}
+
+void set_modes(models::VlmImpl& model) {
+  for (const auto& part : model.children()) part->train(trains(*part));
 }
 
 VlmTask::VlmTask(models::Vlm model, data::ConversationLoader& loader,
@@ -63,12 +66,8 @@ StepResult VlmTask::step() {
   StepResult out;
   const auto batch = take_batch(loader_, out);
   if (!batch) return out;
-  cut_ += batch->cut;
-  for (auto* part : {static_cast<torch::nn::Module*>(model_->vision.get()),
-                     static_cast<torch::nn::Module*>(model_->connector.get()),
-                     static_cast<torch::nn::Module*>(model_->language.get())})
-    part->train(trains(*part));
-  out.loss = vlm_loss(*model_, *batch, features_);
+  set_modes(*model_);
+  out.loss = answer_losses(*model_, *batch, ops::LossReduction::mean, features_);
   out.extra = {{"tokens", static_cast<double>(batch->text.mask.sum().item<int64_t>())},
                {"answer_tokens",
                 static_cast<double>((batch->targets != ops::kIgnoredLabel).sum().item<int64_t>())}};
@@ -79,12 +78,11 @@ void train_parts(models::VlmImpl& model, const std::vector<std::string>& parts) 
   const auto set = [](const torch::nn::Module& module, bool trained) {
     for (auto& parameter : module.parameters()) parameter.requires_grad_(trained);
   };
-  set(model, false);
-  for (const auto& part : parts) {
+  for (const auto& part : parts)
     TORCH_CHECK_VALUE(part == "vision" || part == "connector" || part == "language",
                       "train_parts: the parts are vision, connector and language, got ", part);
-    set(*model.named_children()[part], true);
-  }
+  set(model, false);
+  for (const auto& part : parts) set(*model.named_children()[part], true);
 }
 
 GroupRule scaled_rates(std::vector<std::pair<std::string, double>> prefixes, GroupRule base) {

@@ -134,7 +134,7 @@ TEST(ConversationLoader, GroupedBatchesWasteLess) {
 
 TEST(ConversationLoader, PackedRowsHoldEveryConversationOnce) {
   const Talks talks(40);
-  constexpr int64_t kRoom = 96;
+  constexpr int64_t kRoom = 300;
   auto loader = talks.loader({.batch_size = 2, .drop_last = false, .pack_length = kRoom});
   EXPECT_LT(loader.rows(), 25);
   std::multiset<std::string> seen;
@@ -161,7 +161,7 @@ TEST(ConversationLoader, PackedRowsHoldEveryConversationOnce) {
 
 TEST(ConversationLoader, GoesOnWhereItStood) {
   const Talks talks(23);
-  for (const int64_t pack : {0, 96}) {
+  for (const int64_t pack : {0, 300}) {
     const ConversationLoaderOptions options{
         .batch_size = 2, .workers = 2, .epochs = 2, .pack_length = pack};
     auto whole = talks.loader(options), first = talks.loader(options);

@@ -49,7 +49,9 @@ TEST(ConversationEncoder, LearnsTheAnswersAndTheirEndsAndNothingElse) {
   EXPECT_THAT(tokens.images, ElementsAre(5));
   ASSERT_EQ(tokens.ids.size(), tokens.targets.size());
   for (size_t i = 0; i + 1 < tokens.ids.size(); ++i)
-    if (tokens.targets[i] != -100) EXPECT_EQ(tokens.targets[i], tokens.ids[i + 1]);
+    if (tokens.targets[i] != -100) {
+      EXPECT_EQ(tokens.targets[i], tokens.ids[i + 1]);
+    }
   std::vector<int64_t> words;
   for (const auto id : tokens.ids)
     if (id != kImage) words.push_back(id);
@@ -90,7 +92,9 @@ TEST(ConversationEncoder, CutsWhatIsTooLong) {
   EXPECT_THAT(
       [] { encoder("chatml", Turns::joint, 10).encode(talk(), {30}); },
       ThrowsMessage<BadSample>(AllOf(HasSubstr("conversation 't'"), HasSubstr("--max-length"))));
-  const auto some = encoder("chatml", Turns::shared, 40).encode(talk(), {7});
+  const auto first = encoder().encode(weft::data::single_turns(talk())[0], {7}).ids.size();
+  const auto some =
+      encoder("chatml", Turns::shared, static_cast<int64_t>(first) + 3).encode(talk(), {7});
   EXPECT_TRUE(some.cut);
   EXPECT_EQ(*std::ranges::max_element(some.branches), 1);
 }

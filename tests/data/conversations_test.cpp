@@ -62,7 +62,7 @@ TEST(Conversation, NamesWhatIsWrong) {
   };
   const std::string q = R"({"from": "human", "value": "Q"})",
                     a = R"({"from": "gpt", "value": "A"})";
-  EXPECT_EQ(error("[]"), "a.json: conversation 7: expected an object, found an array");
+  EXPECT_EQ(error("[]"), "a.json: conversation 7: expected an object, found array");
   EXPECT_THAT(error("{}"), HasSubstr("'conversations' or 'messages', found none"));
   EXPECT_THAT(turns(a + "," + q),
               HasSubstr("turn 1: expected one of user, found one of assistant"));

@@ -1,11 +1,16 @@
+#include <functional>
+#include <numeric>
+
 #include <gmock/gmock.h>
 
 #include <ATen/ATen.h>
 
+#include <weft/checkpoint/lora_folder.hpp>
 #include <weft/checkpoint/tensors.hpp>
 #include <weft/checkpoint/vlm_folder.hpp>
 #include <weft/core/json.hpp>
 #include <weft/io/file.hpp>
+#include <weft/train/preference.hpp>
 #include <weft/train/schedule.hpp>
 #include <weft/train/vlm.hpp>
 
@@ -27,9 +32,49 @@ weft::data::ConversationBatch batch_of(const weft::checkpoint::TensorMap& batche
   return out;
 }
 
+/// The folder of tests/parity/vlm_training.py.
+struct Training {
+  explicit Training(const std::filesystem::path& path)
+      : settings(weft::Json::read(path / "training.json")),
+        batches(weft::checkpoint::read_tensors(path / "batches.safetensors")),
+        folder(weft::checkpoint::load_vlm(path)) {}
+  double number(const char* name) const { return settings.at(name).as_double(); }
+
+  weft::Json settings;
+  weft::checkpoint::TensorMap batches;
+  weft::checkpoint::VlmFolder folder;
+};
+
+/// Trains what requires gradients on `loss`, and holds each step's to the reference's.
+void expect_losses(
+    const Training& run,
+    const std::function<at::Tensor(const weft::data::ConversationBatch&, int64_t)>& loss_of) {
+  const auto expected = run.settings.at("losses").as_doubles();
+  const auto parameters = weft::train::trainable_parameters(*run.folder.model);
+  weft::train::AdamW optimizer(parameters, {.beta1 = run.number("beta1"),
+                                            .beta2 = run.number("beta2"),
+                                            .eps = run.number("eps"),
+                                            .weight_decay = run.number("weight_decay")});
+  const auto steps = static_cast<int64_t>(expected.size());
+  for (int64_t step = 0; step < steps; ++step) {
+    const auto loss = loss_of(batch_of(run.batches, step), step);
+    optimizer.zero_grad();
+    loss.backward();
+    weft::train::clip_gradients_(parameters, weft::train::gradient_norm(parameters).item<double>(),
+                                 run.number("grad_clip_norm"));
+    optimizer.step(weft::train::learning_rate(weft::train::Schedule::cosine, step, steps,
+                                              run.settings.at("warmup").as_int(),
+                                              run.number("lr")));
+    EXPECT_NEAR(loss.item<double>(), expected[static_cast<size_t>(step)], 1e-4) << "step " << step;
+  }
+  const auto mean = [&](auto begin) { return std::accumulate(begin, begin + 5, 0.0) / 5; };
+  EXPECT_LT(mean(expected.end() - 5), mean(expected.begin())) << "the reference did not learn";
+}
+
 // The same model, batches, trained parts, clipping, AdamW and schedule as
-// tests/parity/vlm_training.py runs in transformers: fp32 losses agree to 1e-4 at every step.
-TEST(ParityTraining, TwentyStepsOfBothStagesHaveTheLossesOfTransformers) {
+// tests/parity/vlm_training.py runs in transformers and PEFT: fp32 losses agree to 1e-4 at every
+// step.
+TEST(ParityTraining, TwentyStepsOfEachStageHaveTheLossesOfTransformersAndPeft) {
   WEFT_NEEDS_PYTHON();
   const weft::test::TempFolder folder;
   const auto log = folder / "log.txt";
@@ -38,37 +83,39 @@ TEST(ParityTraining, TwentyStepsOfBothStagesHaveTheLossesOfTransformers) {
             0)
       << weft::io::read_file(log);
   SCOPED_TRACE(weft::io::read_file(log));  // the seed
-  for (const std::string stage : {"stage1", "stage2"}) {
-    SCOPED_TRACE(stage);
-    const auto settings = weft::Json::read(folder / stage / "training.json");
-    const auto number = [&](const char* name) { return settings.at(name).as_double(); };
-    const auto expected = settings.at("losses").as_doubles();
-    auto model = weft::checkpoint::load_vlm(folder / stage).model;
-    model->train();
-    weft::train::train_parts(*model, stage == "stage1"
-                                         ? std::vector<std::string>{"connector"}
-                                         : std::vector<std::string>{"connector", "language"});
-    const auto parameters = weft::train::trainable_parameters(*model);
-    weft::train::AdamW optimizer(parameters, {.beta1 = number("beta1"),
-                                              .beta2 = number("beta2"),
-                                              .eps = number("eps"),
-                                              .weight_decay = number("weight_decay")});
-    const auto batches = weft::checkpoint::read_tensors(folder / stage / "batches.safetensors");
-    const auto steps = static_cast<int64_t>(expected.size());
-    for (int64_t step = 0; step < steps; ++step) {
-      const auto loss = weft::train::vlm_loss(*model, batch_of(batches, step));
-      optimizer.zero_grad();
-      loss.backward();
-      weft::train::clip_gradients_(parameters,
-                                   weft::train::gradient_norm(parameters).item<double>(),
-                                   number("grad_clip_norm"));
-      optimizer.step(weft::train::learning_rate(weft::train::Schedule::cosine, step, steps,
-                                                settings.at("warmup").as_int(), number("lr")));
-      EXPECT_NEAR(loss.item<double>(), expected[static_cast<size_t>(step)], 1e-4)
-          << "step " << step;
+  const std::vector<std::string> connector = {"connector"}, both = {"connector", "language"};
+  for (const std::string name : {"stage1", "stage2", "lora"}) {
+    SCOPED_TRACE(name);
+    const Training run(folder / name);
+    auto model = run.folder.model;
+    weft::train::train_parts(*model, name == "stage2" ? both : connector);
+    if (name == "lora") {
+      weft::checkpoint::load_lora(run.folder, folder / name / "adapter");
+      for (auto& [key, parameter] : weft::nn::lora_parameters(*model))
+        parameter.requires_grad_(true);
     }
-    EXPECT_LT(expected.back(), expected.front()) << "the reference did not learn";
+    weft::train::set_modes(*model);
+    expect_losses(
+        run, [&](const auto& batch, int64_t) { return weft::train::answer_losses(*model, batch); });
   }
+  SCOPED_TRACE("dpo");
+  const Training run(folder / "dpo");
+  auto model = run.folder.model, reference = weft::checkpoint::load_vlm(folder / "dpo").model;
+  weft::train::train_parts(*model, both);
+  weft::train::set_modes(*model);
+  expect_losses(run, [&](auto batch, int64_t) {
+    batch.samples = batch.text.ids.size(0) / 2;
+    const auto [chosen, rejected] = weft::train::preference_log_probs(*model, batch);
+    const at::NoGradGuard no_grad;
+    const auto [first, second] = weft::train::preference_log_probs(*reference, batch);
+    const at::AutoGradMode graph(true);
+    return weft::losses::preference_loss({.chosen = chosen,
+                                          .rejected = rejected,
+                                          .reference_chosen = first,
+                                          .reference_rejected = second},
+                                         {.beta = run.number("beta")})
+        .loss;
+  });
 }
 
 }  // namespace vlm_training_test

@@ -63,10 +63,10 @@ struct ConversationBatch {
   at::Tensor targets = {};   ///< [B, T], what each token is to predict; -100 = no matter
   EncoderInput images = {};  ///< data [tiles, 3, S, S] uint8, images [I, 6] where there are rows;
                              ///< undefined where there are none, or ReadVisual gave no pixels
-  std::vector<int64_t> numbers = {};   ///< [I], of the images, in the order of their placeholders
-  std::vector<std::string> keys = {};  ///< ids of the conversations
+  std::vector<int64_t> numbers = {};  ///< [I], of the images, in the order of their placeholders
+  std::vector<int64_t> conversations = {};  ///< [samples], numbers in their source
+  std::vector<std::string> keys = {};       ///< their ids
   int64_t samples = 0;
-  int64_t cut = 0;  ///< conversations whose end did not fit
   int64_t epoch = 0, index = 0;
   bool last = false;  ///< of its epoch
 };
@@ -96,6 +96,7 @@ class WEFT_API ConversationLoader {
   int64_t rows() const;     ///< in an epoch, over all ranks
   int64_t batches() const;  ///< steps in an epoch
   const BadData& bad() const;
+  int64_t cut() const;          ///< conversations that next() gave so far whose end did not fit
   double wait_seconds() const;  ///< spent in next() so far
 
   /// Where the batch after the last one taken starts. restore() takes it up under another number of

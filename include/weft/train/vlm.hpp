@@ -9,6 +9,7 @@
 #include <weft/data/conversation_loader.hpp>
 #include <weft/eval/visual_features.hpp>
 #include <weft/models/vlm.hpp>
+#include <weft/ops/linear_cross_entropy.hpp>
 #include <weft/train/trainer.hpp>
 
 namespace weft::train {
@@ -18,9 +19,14 @@ namespace weft::train {
 WEFT_API LmInput vlm_input(models::VlmImpl& model, const data::ConversationBatch& batch,
                            const eval::VisualFeatures* features = nullptr);
 
-/// The mean cross entropy, [] fp32, of the batch's answer tokens; without the logits of any other.
-WEFT_API Tensor vlm_loss(models::VlmImpl& model, const data::ConversationBatch& batch,
-                         const eval::VisualFeatures* features = nullptr);
+/// The cross entropy of the batch's answer tokens, fp32, without the logits of any other: their
+/// mean or sum, [], or each one's, [B, T], 0 for other tokens.
+WEFT_API Tensor answer_losses(models::VlmImpl& model, const data::ConversationBatch& batch,
+                              ops::LossReduction reduction = ops::LossReduction::mean,
+                              const eval::VisualFeatures* features = nullptr);
+
+/// Training mode for the parts of which something is trained, evaluation mode for the others.
+WEFT_API void set_modes(models::VlmImpl& model);
 
 /// Next-token training of a vision-language model on conversations (Liu et al., 2023, LLaVA,
 /// section 4.2): the mean loss over the batch's answer tokens. Parts of which nothing is trained
@@ -35,13 +41,11 @@ class WEFT_API VlmTask : public Task {
   int64_t steps_per_epoch() const override { return loader_.batches(); }
   Json state() const override { return loader_.state(); }
   void restore(const Json& state) override { loader_.restore(state); }
-  int64_t cut() const { return cut_; }  ///< conversations so far whose end did not fit
 
  private:
   models::Vlm model_;
   data::ConversationLoader& loader_;
   const eval::VisualFeatures* features_;
-  int64_t cut_ = 0;
 };
 
 /// Trains the parts of these names (vision, connector, language) and nothing else. Throws

@@ -1,0 +1,178 @@
+"""A LLaVA of DINOv2-S, an MLP and SmolLM2-135M-Instruct: alignment on Flickr8k captions, tuning on easy-VQA and Flickr8k conversations,
+then every easy-VQA validation question asked alone, yes/no questions made from captions, captions, and boxes of rendered scenes.
+
+    scripts/prove llava [FOLDER] [STAGE1_EPOCHS] [STAGE2_EPOCHS]     1 and 3; FOLDER keeps the runs: what is there is not trained again"""
+import collections
+import json
+import pathlib
+import random
+import re
+import sys
+import tarfile
+import tempfile
+import time
+
+from common import BIN, FLICKR, MODELS, SHARED, last_json, need, write_result
+
+LLAVA = SHARED / "data/llava"
+SIZE = 126
+STAGE1_EPOCHS, STAGE2_EPOCHS = (int(a) for a in (sys.argv[2:4] + ["1", "3"][len(sys.argv[2:4]):]))
+MINUTES = 90
+THINGS = ("dog", "man", "woman", "boy", "girl", "water", "ball", "bike", "snow", "beach", "grass", "car", "street", "horse", "shirt", "child", "tree",
+          "rock", "mountain", "pool", "camera", "hat", "sand", "field", "jacket")
+COLOURS = {"red": (214, 39, 40), "green": (44, 160, 44), "blue": (31, 119, 180), "yellow": (230, 210, 40), "gray": (127, 127, 127), "teal": (23, 190, 207)}
+SHAPES = ("circle", "rectangle", "triangle")
+
+
+def train(stage, out, *arguments):
+    """Runs a stage; a run that has ended is kept."""
+    done = out / "done.json"
+    if not done.exists():
+        result = last_json([BIN / "llava_train", "--stage", stage, "--precision", "bf16", "--workers", 1, "--save-every", 0, "--out", out, *arguments])
+        done.write_text(json.dumps(result))
+    return json.loads(done.read_text())
+
+
+def evaluate(model, data, images, task, *more):
+    return last_json([BIN / "llava_eval", "--model", model, "--data", data, "--images", images, "--task", task, "--precision", "bf16", *more])
+
+
+def stem(word):
+    return re.compile(rf"\b{word}(s|es)?\b", re.I)
+
+
+def yes_no_questions(work):
+    """Balanced questions about the validation photos: a thing that at least 3 captions name, and one that none does."""
+    rng, rows = random.Random(0), {"Yes": [], "No": []}
+    folder = work / "val"
+    folder.mkdir(exist_ok=True)
+    with tarfile.open(FLICKR / "val-000000.tar") as tar:
+        members = {m.name: m for m in tar.getmembers()}
+        for name in sorted(n for n in members if n.endswith(".json")):
+            key = name[:-5]
+            (folder / f"{key}.jpg").write_bytes(tar.extractfile(members[f"{key}.jpg"]).read())
+            captions = json.load(tar.extractfile(members[name]))["captions"]
+            for thing in THINGS:
+                named = sum(bool(stem(thing).search(c)) for c in captions)
+                answer = "Yes" if named >= 3 else "No" if named == 0 else None
+                if answer:
+                    article = "" if thing in ("water", "snow", "grass", "sand") else "a "
+                    rows[answer].append({"id": f"{key}-{thing}", "thing": thing, "image": f"{key}.jpg", "conversations": [
+                        {"from": "human", "value": f"<image>\nIs there {article}{thing} in the image? Answer the question using a single word."},
+                        {"from": "gpt", "value": answer}]})
+    # As many of either answer for every thing, so that the thing alone tells nothing.
+    out = []
+    for thing in THINGS:
+        yes, no = ([r for r in rows[a] if r["thing"] == thing] for a in ("Yes", "No"))
+        count = min(len(yes), len(no))
+        out += rng.sample(yes, count) + rng.sample(no, count)
+    rng.shuffle(out)
+    path = work / "yes_no.json"
+    path.write_text(json.dumps(out))
+    return path, folder, collections.Counter(r["conversations"][1]["value"] for r in out)
+
+
+def caption_questions(work):
+    with tarfile.open(FLICKR / "val-000000.tar") as tar:
+        rows = []
+        for m in tar.getmembers():
+            if m.name.endswith(".json"):
+                item = json.load(tar.extractfile(m))
+                rows.append({"id": m.name[:-5], "image": f"{m.name[:-5]}.jpg", "references": item["captions"], "conversations": [
+                    {"from": "human", "value": "<image>\nDescribe the image concisely."}, {"from": "gpt", "value": item["captions"][0]}]})
+    path = work / "captions.json"
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def scenes(work, name, count, held_out, seed):
+    """Two or three shapes on a light ground, a question about the box of each; the held-out pairs of colour and shape appear in validation only."""
+    from PIL import Image, ImageDraw
+    rng, folder, rows = random.Random(seed), work / name, []
+    folder.mkdir(exist_ok=True)
+    for i in range(count):
+        image = Image.new("RGB", (SIZE, SIZE), tuple(rng.randrange(225, 256) for _ in range(3)))
+        draw, placed = ImageDraw.Draw(image), []
+        pairs = [(c, s) for c in COLOURS for s in SHAPES if ((c, s) in HELD_OUT) == held_out]
+        others = [(c, s) for c in COLOURS for s in SHAPES if (c, s) not in HELD_OUT]
+        for k in range(rng.randrange(2, 4)):
+            pair = rng.choice(pairs if k == 0 else others)
+            for _ in range(60):
+                side = rng.randrange(SIZE // 5 + 1, SIZE // 2)
+                x, y = rng.randrange(0, SIZE - side), rng.randrange(0, SIZE - side)
+                box = (x, y, x + side, y + side)
+                if pair not in [p for p, _ in placed] and all(box[2] < b[0] or b[2] < box[0] or box[3] < b[1] or b[3] < box[1] for _, b in placed):
+                    break
+            else:
+                continue
+            colour = COLOURS[pair[0]]
+            if pair[1] == "circle":
+                draw.ellipse(box, fill=colour)
+            elif pair[1] == "rectangle":
+                draw.rectangle(box, fill=colour)
+            else:
+                draw.polygon([(x + side // 2, y), (x, y + side), (x + side, y + side)], fill=colour)
+            placed.append((pair, box))
+        image.save(folder / f"{i}.png")
+        asked = placed[:1] if held_out else placed
+        turns = []
+        for (colour, shape), box in asked:
+            turns += [{"from": "human", "value": ("<image>\n" if not turns else "") + f"Where is the {colour} {shape}?"},
+                      {"from": "gpt", "value": "[" + ", ".join(f"{v / SIZE:.2f}" for v in box) + "]"}]
+        if turns:
+            rows.append({"id": str(i), "image": f"{i}.png", "conversations": turns})
+    path = work / f"{name}.json"
+    path.write_text(json.dumps(rows))
+    return path, folder
+
+
+HELD_OUT = {("red", "triangle"), ("blue", "circle"), ("green", "rectangle")}
+
+
+def without_yes_no(result):
+    kinds = [k for name, k in result["by_kind"].items() if name != "yes/no"]
+    count = sum(k["samples"] for k in kinds)
+    return sum(k["accuracy"] * k["samples"] for k in kinds) / max(count, 1)
+
+
+def main():
+    need(LLAVA, FLICKR, MODELS / "dinov2-small", MODELS / "smollm2-135m")
+    start = time.time()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        one = train(1, work / "s1", "--vision", MODELS / "dinov2-small", "--language", MODELS / "smollm2-135m", "--image-size", SIZE,
+                    "--data", FLICKR / "train-{000000..000006}.tar", "--exclude", LLAVA / "flickr8k_val.json", "--epochs", STAGE1_EPOCHS,
+                    "--batch-size", 32, "--lr", 1e-3)
+        two = train(2, work / "s2", "--model", work / "s1", "--data", LLAVA / "mix_train.json", "--images", LLAVA, "--turns", "shared",
+                    "--epochs", STAGE2_EPOCHS, "--batch-size", 8, "--lr", 2e-4, "--connector-lr", 1e-3, "--group-by-length")
+        trained = one["process"] + two["process"]
+        asked = ("--single-turn", "--max-new-tokens", 8)
+        vqa = lambda *more: evaluate(work / "s2", LLAVA / "easyvqa_val.json", LLAVA, "vqa", *asked, *more)
+        easy, shuffled = vqa("--priors", LLAVA / "easyvqa_train.json", "--out", work / "easyvqa"), vqa("--shuffle-images")
+        questions, photos, counts = yes_no_questions(work)
+        yes_no = evaluate(work / "s2", questions, photos, "yes-no", "--max-new-tokens", 4)
+        yes_no_shuffled = evaluate(work / "s2", questions, photos, "yes-no", "--max-new-tokens", 4, "--shuffle-images")
+        captions = evaluate(work / "s2", caption_questions(work), photos, "caption", "--max-new-tokens", 32, "--out", work / "captions")
+        data, folder = scenes(work, "scenes-train", 3000, False, 1)
+        val, val_folder = scenes(work, "scenes-val", 300, True, 2)
+        three = train(2, work / "s3", "--model", work / "s2", "--data", data, "--images", folder, "--turns", "shared", "--epochs", 2,
+                      "--batch-size", 8, "--lr", 2e-4, "--connector-lr", 1e-3)
+        boxes = lambda *more: evaluate(work / "s3", val, val_folder, "grounding", "--max-new-tokens", 32, *more)
+        seen, blind, other = boxes("--out", work / "boxes"), boxes("--blind"), boxes("--shuffle-images")
+    drop = lambda result: {k: v for k, v in result.items() if k not in ("seconds", "process", "damaged")}
+    figures = {"minutes_of_both_stages": round(trained / 60, 1), "stage1": one, "stage2": two,
+               "easy_vqa": drop(easy), "easy_vqa_not_yes_no": round(without_yes_no(easy), 4), "easy_vqa_shuffled_images": drop(shuffled),
+               "yes_no_questions": counts, "yes_no": drop(yes_no), "yes_no_shuffled_images": drop(yes_no_shuffled), "captions": drop(captions),
+               "grounding": {"minutes": round(three["process"] / 60, 1), "seen": drop(seen), "shuffled_images": drop(other), "blind": drop(blind)}}
+    checks = {"both stages within 90 minutes": trained <= 60 * MINUTES, "easy-VQA at least 85 %": easy["accuracy"] >= 0.85,
+              "easy-VQA without yes/no at least 85 %": without_yes_no(easy) >= 0.85,
+              "1,000 yes/no questions": sum(counts.values()) >= 1000,
+              "yes/no 5 points over shuffled images": yes_no["accuracy"] - yes_no_shuffled["accuracy"] >= 0.05,
+              "grounding within 30 minutes": three["process"] <= 1800, "grounding at least 80 % at IoU 0.5": seen["accuracy"] >= 0.8}
+    write_result("llava", {"checks": checks, **figures}, time.time() - start)
+    sys.exit(not all(checks.values()))
+
+
+if __name__ == "__main__":
+    main()

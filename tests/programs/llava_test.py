@@ -1,0 +1,120 @@
+"""Training, asking and scoring of vision-language models from outside, with a real encoder and a real language model."""
+import json
+import pathlib
+import shutil
+import tarfile
+import tempfile
+import unittest
+
+from programs_test import MODELS, last, run
+
+PARTS = ["--vision", MODELS / "dinov2-small", "--language", MODELS / "smollm2-135m", "--image-size", 28]
+
+
+class Llava(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        for name in ("dinov2-small", "smollm2-135m"):
+            if not (MODELS / name / "model.safetensors").is_file():
+                raise unittest.SkipTest(f"{MODELS / name} is absent")
+        cls.work = pathlib.Path(tempfile.mkdtemp(prefix="weft_llava_"))
+        run("scenes", "--out", cls.work / "scenes", "--train", 24, "--size", 32, "--seed", 1)
+        cls.shards = cls.work / "scenes/train-*.tar"
+        cls.images = cls.work / "images"
+        cls.images.mkdir()
+        rows = []
+        with tarfile.open(cls.work / "scenes/train-000000.tar") as tar:
+            for member in (m for m in tar if m.name.endswith((".png", ".jpg"))):
+                key = member.name.rsplit(".", 1)[0]
+                (cls.images / member.name).write_bytes(tar.extractfile(member).read())
+                caption = tar.extractfile(f"{key}.txt").read().decode()
+                rows.append({"id": key, "image": member.name, "conversations": [
+                    {"from": "human", "value": "<image>\nWhat is in the image?"}, {"from": "gpt", "value": caption},
+                    {"from": "human", "value": "Is there a circle?"}, {"from": "gpt", "value": "yes" if "circle" in caption else "no"}]})
+        cls.rows, cls.data = rows, cls.work / "data.json"
+        cls.data.write_text(json.dumps(rows))
+        cls.first = cls.work / "s1"
+        cls.trained = run("llava_train", "--stage", 1, *PARTS, "--data", cls.shards, "--batch-size", 8, "--max-steps", 2, "--out", cls.first)
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.work)
+
+    def tune(self, out, *arguments, status=0):
+        return run("llava_train", "--stage", 2, "--model", self.first, "--data", self.data, "--images", self.images, "--turns", "shared",
+                   "--batch-size", 4, "--out", out, *arguments, status=status)
+
+    def test_two_stages_a_talk_and_a_score(self):
+        self.assertEqual(last(self.trained)["steps"], 2)
+        out = self.work / "s2"
+        result = last(self.tune(out, "--max-steps", 2, "--precision", "bf16"))
+        self.assertEqual((result["steps"], result["samples"], result["bad"]["total"]), (2, 8, 0))
+        for name in ("config.json", "metrics.jsonl", "report.html", "model/config.json", "model/vision/config.json", "model/language/config.json",
+                     "model/tokenizer.json", "model/chat_template.jinja"):
+            self.assertTrue((out / name).is_file(), name)
+        picture = next(self.images.iterdir())
+        ask = ["llava_chat", "--model", out, "--image", picture, "--max-new-tokens", 6]
+        done = run(*ask, "--prompt", "What is in the image?", "--attention-map", out / "map.png")
+        answer = last(done)
+        self.assertTrue(done.stdout.startswith(answer["text"]))
+        self.assertIn("4 visual tokens", done.stderr)
+        self.assertEqual((out / "map.png").read_bytes()[:4], b"\x89PNG")
+        self.assertEqual(last(run(*ask, "--prompt", "What is in the image?", "--json"))["ids"], answer["ids"])
+        talk = run(*ask, stdin="What is in the image?\nIs there a circle?\n")
+        self.assertTrue(talk.stdout.startswith(answer["text"]))
+        score = ["llava_eval", "--model", out, "--data", self.data, "--images", self.images, "--max-new-tokens", 6]
+        scored = last(run(*score, "--task", "vqa", "--single-turn", "--limit", 6, "--priors", self.data, "--out", out / "eval"))
+        lines = [json.loads(line) for line in (out / "eval/predictions.jsonl").read_text().splitlines()]
+        right = [line["answer"].lower().strip(" .") in [e.lower().strip(" .") for e in line["expected"]] for line in lines]
+        self.assertEqual((scored["samples"], scored["accuracy"]), (6, sum(right) / 6))
+        self.assertGreater(scored["answer_by_question"]["accuracy"], 0)
+        self.assertEqual(last(run(*score, "--task", "yes-no", "--single-turn", "--limit", 6, "--shuffle-images"))["samples"], 3)
+        self.assertGreaterEqual(last(run(*score, "--task", "caption", "--limit", 4, "--blind"))["bleu1"], 0)
+
+    def test_adapters_are_written_for_peft_and_merged(self):
+        out = self.work / "lora"
+        self.tune(out, "--lora-rank", 4, "--max-steps", 1)
+        config = json.loads((out / "adapter/adapter_config.json").read_text())
+        self.assertEqual((config["peft_type"], config["r"], config["lora_alpha"]), ("LORA", 4, 8))
+        self.assertTrue((out / "adapter/adapter_model.safetensors").is_file())
+        self.assertTrue((out / "model/language/model.safetensors").is_file())
+
+    def test_preferences_start_at_the_logarithm_of_two(self):
+        data = self.work / "preferences.json"
+        data.write_text(json.dumps([{**row, "conversations": row["conversations"][:1], "chosen": row["conversations"][1], "rejected": "nothing"}
+                                    for row in self.rows[:8]]))
+        done = run("llava_train", "--stage", 2, "--model", self.first, "--data", data, "--images", self.images, "--objective", "preference",
+                   "--batch-size", 4, "--max-steps", 1, "--out", self.work / "dpo")
+        self.assertAlmostEqual(last(done)["loss"], 0.6931, places=3)
+
+    def test_samples_are_shown_with_what_is_learned(self):
+        shown = self.tune(self.work / "shown", "--inspect", 1).stdout
+        self.assertIn("<image: 4 tokens>", shown)
+        self.assertIn("another question about the same", shown)
+        self.assertRegex(shown, r"\[\[(yes|no)<\|im_end\|>\]\]")
+
+    def test_bad_input_is_counted_or_refused(self):
+        def message(rows, *arguments, status):
+            data = self.work / "bad.json"
+            data.write_text(json.dumps(rows))
+            return run("llava_train", "--stage", 2, "--model", self.first, "--data", data, "--images", self.images, "--batch-size", 4,
+                       "--max-steps", 1, "--out", self.work / "bad", "--dry-run", *arguments, status=status).stderr
+        good = self.rows[:8]
+        missing = [*good, {**good[0], "image": "absent.png"}]
+        self.assertIn("absent.png: no such file", message(missing, "--max-bad-fraction", 0, "--batch-size", 9, status=5))
+        odd = [*good, {**good[0], "conversations": good[0]["conversations"][:3]}]
+        self.assertIn("expected an answer at the end", message(odd, "--max-bad-fraction", 0, status=5))
+        marks = [*good, {**good[0], "conversations": [{"from": "human", "value": "<image><image>"}, {"from": "gpt", "value": "x"}]}]
+        self.assertIn("1 image(s), and 2 mark(s)", message(marks, "--max-bad-fraction", 0, "--batch-size", 9, status=5))
+        self.assertIn("hold no answer yet", message(good, "--max-length", 12, status=5))
+        self.assertIn("--vision and --language", run("llava_train", "--data", self.data, "--out", self.work / "x", status=2).stderr)
+        self.assertIn("nearest", run("llava_train", *PARTS, "--connector", "mlp2x_gel", "--data", self.data, "--out", self.work / "x", status=2).stderr)
+        cut = self.work / "cut"
+        shutil.copytree(self.first / "model", cut)
+        weights = cut / "language/model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:1_000_000])
+        self.assertIn("model.safetensors", run("llava_chat", "--model", cut, "--prompt", "x", status=3).stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
