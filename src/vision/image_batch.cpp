@@ -8,6 +8,8 @@
 
 #include <weft/vision/image_batch.hpp>
 
+#include "vision/window.hpp"
+
 namespace weft::vision {
 namespace {
 
@@ -74,17 +76,7 @@ void to_pixels_into(const io::Image& image, const ImageTransformOptions& options
                 top = crop_offset(height, size, options.crop_rounding);
   const bool padded = width < size || height < size;
   if (padded) std::fill(chw, chw + 3 * size * size, static_cast<uint8_t>(options.fill_color));
-  const int64_t x0 = std::max<int64_t>(0, -left), x1 = std::min(size, width - left);
-  for (int64_t y = std::max<int64_t>(0, -top); y < std::min(size, height - top); ++y) {
-    const uint8_t* row = rgb + 3 * ((y + top) * width + left);
-    uint8_t* red = chw + y * size;
-    uint8_t *green = red + size * size, *blue = green + size * size;
-    for (int64_t x = x0; x < x1; ++x) {
-      red[x] = row[3 * x];
-      green[x] = row[3 * x + 1];
-      blue[x] = row[3 * x + 2];
-    }
-  }
+  copy_window(rgb, width, height, left, top, size, chw);
 }
 
 at::Tensor to_pixels(const std::vector<io::Image>& images, const ImageTransformOptions& options) {

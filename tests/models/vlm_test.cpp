@@ -1,5 +1,6 @@
 #include <torch/torch.h>
 
+#include <weft/fusion/anyres.hpp>
 #include <weft/fusion/projector.hpp>
 #include <weft/models/vlm.hpp>
 #include <weft/text/decoder_lm.hpp>
@@ -88,6 +89,24 @@ TEST(Vlm, ReadsSeveralLayersOrTheFinalNorm) {
   const auto tokens = last->vision->encode({.data = pixels}).tokens.slice(1, 1);
   EXPECT_TRUE(close(last->embed_images({.data = pixels}),
                     last->connector->connect({.visual = {.tokens = tokens}}).tokens, 1e-6));
+}
+
+TEST(Vlm, PassesTilesOnToTheConnector) {
+  auto connector = std::make_shared<weft::fusion::AnyResImpl>(
+      projector(), weft::fusion::AnyResOptions{.tile_size = 8, .grid_pinpoints = {{8, 16}}});
+  Vlm model(tower(), connector, decoder(), VlmOptions{.image_token = kImage});
+  randomize(model);
+  model->eval();
+  const auto pixels = torch::randn({4, 3, 8, 8});
+  const auto images = rows({{0, 1, 2, 10, 20, 1}, {3, 0, 0, 5, 5, 1}});
+  const auto visual = model->embed_images({.data = pixels, .images = images});
+  ASSERT_EQ(visual.sizes(), (std::vector<int64_t>{1, 4 + 2 * 5 + 5, 12}));
+  const auto ids = torch::cat({torch::full({1, 19}, kImage), rows({{1, 2, 3}})}, 1);
+  const auto read = model->splice({.ids = ids}, visual);
+  EXPECT_TRUE(torch::equal(read.embeddings.slice(1, 0, 19), visual));
+  EXPECT_TRUE(
+      torch::equal(model->forward({{.ids = ids}, {.data = pixels, .images = images}}).logits,
+                   model->language->forward(read).logits));
 }
 
 TEST(Vlm, GradientsReachAllThreeParts) {

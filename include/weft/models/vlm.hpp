@@ -30,8 +30,10 @@ struct VlmOptions {
 };
 
 struct VlmInput {
-  LmInput text = {};         ///< ids with a placeholder for each visual token
-  EncoderInput images = {};  ///< [I, 3, H, W], in the order of their placeholders; undefined = none
+  LmInput text = {};  ///< ids with a placeholder for each visual token
+  /// Pixels [I, 3, H, W] in the order of their placeholders, or tiles and which image they are of
+  /// (vision/tiles.hpp); undefined = none.
+  EncoderInput images = {};
 };
 
 /// Any vision encoder, connector and decoder: visual tokens stand among those of a text (Liu et
@@ -66,20 +68,21 @@ class WEFT_API VlmImpl : public torch::nn::Module {
     language = register_module("language", std::move(decoder));
   }
 
-  /// images as in VlmInput -> the tokens that the connector reads, [I, N, F]; the encoder is left at
-  /// the last layer that is read.
+  /// images as in VlmInput -> the tokens that the connector reads, [I, N, F]; the encoder is left
+  /// at the last layer that is read.
   EncoderOutput see(const EncoderInput& images) {
     const auto& layers = options.vision_layers;
     EncodeOptions how{.hidden_layers = layers};
     if (!layers.empty()) how.stop_after = *std::max_element(layers.begin(), layers.end());
     auto out = vision->encode(images, how);
+    if (!out.images.defined()) out.images = images.images;
     if (!layers.empty()) out.tokens = layers.size() == 1 ? out.hidden[0] : at::cat(out.hidden, 2);
     if (!options.keep_prefix && out.prefix > 0)
       out.tokens = out.tokens.narrow(1, out.prefix, out.tokens.size(1) - out.prefix);
     return out;
   }
 
-  /// images -> their language tokens, [I, M, D].
+  /// images -> their language tokens, [I, M, D], or [1, sum M, D] where the connector packs them.
   Tensor embed_images(const EncoderInput& images) {
     return connector->connect({.visual = see(images)}).tokens;
   }
