@@ -14,6 +14,7 @@
 #include <weft/checkpoint/preprocessor.hpp>
 #include <weft/checkpoint/snapshot.hpp>
 #include <weft/checkpoint/tensors.hpp>
+#include <weft/checkpoint/tiling.hpp>
 #include <weft/checkpoint/vlm_families.hpp>
 #include <weft/checkpoint/vlm_folder.hpp>
 #include <weft/core/error.hpp>
@@ -51,6 +52,7 @@
 #include <weft/eval/visual_features.hpp>
 #include <weft/eval/vqa.hpp>
 #include <weft/eval/zero_shot.hpp>
+#include <weft/fusion/anyres.hpp>
 #include <weft/fusion/projector.hpp>
 #include <weft/io/digest.hpp>
 #include <weft/io/file.hpp>
@@ -128,4 +130,5 @@
 #include <weft/train/vlm.hpp>
 #include <weft/vision/image_batch.hpp>
 #include <weft/vision/presets.hpp>
+#include <weft/vision/tiles.hpp>
 #include <weft/vision/vision_transformer.hpp>

@@ -39,4 +39,15 @@ Registry<LmFamily>& lm_families() {
   return registry;
 }
 
+Registry<VlmFamily>& vlm_families() {
+  static auto registry = [] {
+    Registry<VlmFamily> out("vision-language family");
+    out.add("llava", llava_family());
+    out.add("llava_next", llava_next_family());
+    out.add("llava_onevision", llava_onevision_family());
+    return out;
+  }();
+  return registry;
+}
+
 }  // namespace weft::checkpoint

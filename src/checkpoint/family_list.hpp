@@ -31,8 +31,10 @@ LmFamily gemma_family(int version);
 LmFamily gpt2_family();
 LmFamily opt_family();
 
-/// Hugging Face's LLaVA-1.5.
+/// Hugging Face's LLaVA-1.5, LLaVA-NeXT and LLaVA-OneVision.
 VlmFamily llava_family();
+VlmFamily llava_next_family();
+VlmFamily llava_onevision_family();
 
 /// open_clip's CLIP and CustomTextCLIP with its own ViT and text transformer.
 DualFamily open_clip_family();

@@ -86,6 +86,7 @@ VlmFolder load_family(const fs::path& folder, at::ScalarType dtype) {
   out.report = map.load(file, named_tensors(*out.model));
   const auto preprocessor = folder / "preprocessor_config.json";
   out.vision.preprocessor = fs::exists(preprocessor) ? Json::read(preprocessor)
+                            : family.preprocessor    ? family.preprocessor(*out.model)
                                                      : default_preprocessor(*out.vision.encoder);
   take_pixel_statistics(*out.vision.encoder, out.vision.preprocessor, preprocessor);
   const auto generation = folder / "generation_config.json";
@@ -111,8 +112,10 @@ void write_family(const VlmFolder& folder, const std::string& layout, const fs::
   const auto tensors = their_tensors(family.key_map(config), *folder.model);
   mark_config(config, family.architecture, layout, tensors.begin()->second.scalar_type());
   write_tensors(target / "model.safetensors", tensors, {{"format", "pt"}});
-  if (!folder.vision.preprocessor.is_null())
-    folder.vision.preprocessor.write(target / "preprocessor_config.json");
+  auto preprocessor = folder.vision.preprocessor;
+  if (folder.layout != layout && family.preprocessor)
+    preprocessor = family.preprocessor(*folder.model);
+  if (!preprocessor.is_null()) preprocessor.write(target / "preprocessor_config.json");
   if (!folder.language.generation.is_null())
     folder.language.generation.write(target / "generation_config.json");
   config.write(target / "config.json");

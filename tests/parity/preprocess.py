@@ -1,4 +1,4 @@
-"""Cuts every WxH.rgb of the folders given into WxH.chw: as the preprocessor_config.json beside it says, by transformers, or as
+"""Cuts every WxH.rgb (or <any>_WxH.rgb) of the folders given into WxH.chw: as the preprocessor_config.json beside it says, by transformers, or as
 the preprocess_cfg of the open_clip_config.json there says, by open_clip."""
 import json
 import pathlib
@@ -13,8 +13,10 @@ from transformers import AutoImageProcessor
 def transformers_cut(folder: pathlib.Path):
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
 
+    several = (folder / "several").exists()  # each image as one of two of a sample
+
     def cut(image: numpy.ndarray) -> numpy.ndarray:
-        out = processor(image, do_rescale=False, do_normalize=False, input_data_format="channels_last", return_tensors="np")
+        out = processor([[image, image]] if several else image, do_rescale=False, do_normalize=False, input_data_format="channels_last", return_tensors="np")
         return out["pixel_values"][0].astype(numpy.uint8)
 
     return cut
@@ -36,6 +38,6 @@ def open_clip_cut(folder: pathlib.Path):
 for folder in map(pathlib.Path, sys.argv[1:]):
     cut = (open_clip_cut if (folder / "open_clip_config.json").exists() else transformers_cut)(folder)
     for raw in sorted(folder.glob("*.rgb")):
-        width, height = map(int, raw.stem.split("x"))
+        width, height = map(int, raw.stem.split("_")[-1].split("x"))
         pixels = numpy.frombuffer(raw.read_bytes(), numpy.uint8).reshape(height, width, 3)
         raw.with_suffix(".chw").write_bytes(cut(pixels).tobytes())

@@ -2,6 +2,7 @@
 import torch
 import transformers
 from safetensors.torch import save_file
+from transformers.models.llava_next.modeling_llava_next import get_anyres_image_grid_shape
 
 import language_models
 from families import ACTIVATIONS, randomize, shared
@@ -30,13 +31,23 @@ def llava(rng, k):
                 multimodal_projector_bias=k != 1, projector_hidden_act=ACTIVATIONS[k], tie_word_embeddings=draw["tie_word_embeddings"])
 
 
-FAMILIES = {"llava": (transformers.LlavaConfig, llava, transformers.LlavaForConditionalGeneration)}
+def llava_next(rng, k):
+    out = llava(rng, k)
+    side = out["vision_config"]["image_size"]
+    grids = {(1, 1), (1, 2), (2, 1), *((rng.randrange(1, 5), rng.randrange(1, 5)) for _ in range(4))}
+    out["image_grid_pinpoints"] = [[side * rows, side * columns] for rows, columns in sorted(grids)]
+    if k == 3:
+        out["vision_feature_select_strategy"] = "default"  # tiles have no room for a class token
+    return out
 
 
-def visual_tokens(config):
-    tower = config.vision_config
-    count = (tower.image_size // tower.patch_size) ** 2
-    return count + (config.vision_feature_select_strategy == "full" and tower.model_type != "siglip_vision_model")
+def llava_onevision(rng, k):
+    return dict(llava_next(rng, k), vision_aspect_ratio=f"anyres_max_{rng.randrange(1, 5)}")
+
+
+FAMILIES = {"llava": (transformers.LlavaConfig, llava, transformers.LlavaForConditionalGeneration),
+            "llava_next": (transformers.LlavaNextConfig, llava_next, transformers.LlavaNextForConditionalGeneration),
+            "llava_onevision": (transformers.LlavaOnevisionConfig, llava_onevision, transformers.LlavaOnevisionForConditionalGeneration)}
 
 
 def save_model(family, k, config, generator, folder):
@@ -53,31 +64,62 @@ def load(family, folder, _=None):
     return language_models.load_fp64(FAMILIES[family][2], folder)
 
 
-def inputs(config, rng, generator):
+def cut(config, rng, generator, count, whole):
+    """Tiles [T, 3, S, S] and rows of `images` for a wide, a tall and a square image; the first `whole` of them are not cut."""
+    side = config.vision_config.image_size
+    rows, first = [], 0
+    for i in range(count):
+        short, more = rng.randrange(8, 30), rng.randrange(100, 300) / 100  # longer ones can be shrunk to nothing, which fails
+        size = [(short, int(short * more)), (int(short * more), short), (short, short + 1)][i]
+        grid = (0, 0) if i < whole else get_anyres_image_grid_shape(size, config.image_grid_pinpoints, side)
+        rows.append([first, *grid, *size, 1])
+        first += 1 + grid[0] * grid[1]
+    return torch.randn(first, 3, side, side, generator=generator), torch.tensor(rows)
+
+
+def visual(given, images=None):
+    """What transformers' models read of the first `images` images."""
+    if "images" not in given:
+        return {"pixel_values": given["pixels"][:images].double()}
+    rows = given["images"][:images]
+    tiles = [given["pixels"][r[0]:r[0] + r[1] * r[2] + 1].double() for r in rows.tolist()]
+    out = {"pixel_values": torch.nn.utils.rnn.pad_sequence(tiles, batch_first=True), "image_sizes": rows[:, 3:5]}
+    if (rows[:, 1] == 0).any():  # two images in the first row, one in the second
+        out["batch_num_images"] = torch.tensor([2, 1][:len(rows) - 1])
+    return out
+
+
+def inputs(family, k, model, rng, generator):
     """Three rows with two, one and no image among their tokens, at any place; padded on the right."""
-    side, count, vocab = config.vision_config.image_size, visual_tokens(config), config.text_config.vocab_size
+    config = model.config
+    side, vocab = config.vision_config.image_size, config.text_config.vocab_size
+    if family == "llava":
+        given = {"pixels": torch.randn(3, 3, side, side, generator=generator)}
+    else:
+        given = dict(zip(("pixels", "images"), cut(config, rng, generator, 3, 2 * (family == "llava_onevision" and k == 3))))
+    with torch.no_grad():
+        counts = [len(image) for image in model.get_image_features(**visual(given)).pooler_output]
     rows = []
-    for images in (2, 1, 0):
+    for images in ([0, 1], [2], []):
         row = []
-        for _ in range(images):
-            row += torch.randint(4, vocab, (rng.randrange(0, 4),), generator=generator).tolist() + [IMAGE_TOKEN] * count
+        for image in images:
+            row += torch.randint(4, vocab, (rng.randrange(0, 4),), generator=generator).tolist() + [IMAGE_TOKEN] * counts[image]
         rows.append(row + torch.randint(4, vocab, (rng.randrange(2, 6),), generator=generator).tolist())
     length = max(map(len, rows))
     ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
     mask = torch.arange(length)[None] < torch.tensor([[len(row)] for row in rows])
-    labels = torch.where(mask & (ids != IMAGE_TOKEN), ids, -100)
-    return {"ids": ids, "mask": mask, "labels": labels, "pixels": torch.randn(3, 3, side, side, generator=generator)}
+    return {"ids": ids, "mask": mask, "labels": torch.where(mask & (ids != IMAGE_TOKEN), ids, -100), **given}
 
 
 def run(family, model, given):
-    out = model(input_ids=given["ids"], attention_mask=given["mask"].long(), pixel_values=given["pixels"].double(), labels=given["labels"])
+    out = model(input_ids=given["ids"], attention_mask=given["mask"].long(), labels=given["labels"], **visual(given))
     return {"logits": out.logits * given["mask"][:, :, None], "loss": out.loss}
 
 
 def write_cases(family, folder, rng, generator, write_gradients):
     model, info = load(family, folder)
     assert not info["missing_keys"], info
-    given = inputs(model.config, rng, generator)
+    given = inputs(family, int(folder.name), model, rng, generator)
     expected = run(family, model, given)
     weight = torch.randn(expected["logits"].shape, generator=generator)
     (expected["loss"] + 0.1 * (expected["logits"] * weight.double()).sum()).backward()
@@ -85,8 +127,8 @@ def write_cases(family, folder, rng, generator, write_gradients):
     row = given["mask"][0]
     prompt = given["ids"][:1][:, row]
     with torch.no_grad():
-        greedy = load(family, folder)[0].generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), pixel_values=given["pixels"][:2].double(),
-                                                  max_new_tokens=10, do_sample=False, eos_token_id=[], pad_token_id=0)
+        greedy = load(family, folder)[0].generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), **visual(given, 2), max_new_tokens=10,
+                                                  do_sample=False, eos_token_id=[], pad_token_id=0)
     tensors["greedy"] = greedy[:, prompt.shape[1]:]
     save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "case-0.safetensors")
     write_gradients(family, model, folder / "gradients-0")

@@ -2,8 +2,10 @@
 
 #include <ATen/ATen.h>
 
+#include <weft/checkpoint/tiling.hpp>
 #include <weft/checkpoint/vlm_folder.hpp>
 #include <weft/core/json.hpp>
+#include <weft/fusion/anyres.hpp>
 #include <weft/text/generation.hpp>
 
 #include "parity/references.hpp"
@@ -18,9 +20,18 @@ using weft::test::close;
 
 constexpr int kConfigurations = 4;
 
+/// The first `count` images of a case.
+weft::EncoderInput images_of(const weft::parity::Case& given, int64_t count) {
+  const auto& pixels = given.at("pixels");
+  if (!given.has("images")) return {.data = pixels.narrow(0, 0, count)};
+  const auto& rows = given.at("images");
+  const auto tiles = count == rows.size(0) ? pixels.size(0) : rows[count][0].item<int64_t>();
+  return {.data = pixels.narrow(0, 0, tiles), .images = rows.narrow(0, 0, count)};
+}
+
 weft::models::VlmInput input_of(const weft::parity::Case& given) {
   return {.text = {.ids = given.at("ids"), .mask = given.at("mask")},
-          .images = {.data = given.at("pixels")}};
+          .images = images_of(given, 3)};
 }
 
 TEST(ParityVlms, EveryRegisteredFamilyHasARow) {
@@ -51,7 +62,7 @@ TEST_P(ParityVlm, ForwardLossGradientsAndGreedyIds) {
   const at::NoGradGuard no_grad;
   const auto& greedy = given.at("greedy");
   const auto length = given.at("mask")[0].sum().item<int64_t>();
-  const auto visual = model->embed_images({.data = given.at("pixels").narrow(0, 0, 2)});
+  const auto visual = model->embed_images(images_of(given, 2));
   const auto prompt =
       model->splice({.ids = given.at("ids").narrow(0, 0, 1).narrow(1, 0, length)}, visual);
   const auto generated =
@@ -87,21 +98,51 @@ TEST(ParityVlms, SavedFoldersReloadInTransformersWithEqualResults) {
 // Written anew from the parts, not from the file that was read.
 TEST(ParityVlms, ConfigurationsOfTheirOwnMakingAreTheSameModel) {
   WEFT_NEEDS_REFERENCES();
-  for (int k = 0; k < kConfigurations; ++k) {
-    const auto folder = weft::parity::references() / "llava" / std::to_string(k);
-    const auto given = weft::parity::read_cases(folder).front();
-    auto loaded = weft::checkpoint::load_vlm(folder);
-    const weft::test::TempFolder saved;
-    weft::checkpoint::save_vlm(
-        {.model = loaded.model,
-         .vision = loaded.vision,
-         .language = weft::checkpoint::wrap_language_model(loaded.language.model)},
-        saved / "model", "llava");
-    auto again = weft::checkpoint::load_vlm(saved / "model");
-    const at::NoGradGuard no_grad;
-    EXPECT_TRUE(close(again.model->forward(input_of(given)).logits,
-                      loaded.model->forward(input_of(given)).logits, 1e-6));
-  }
+  for (const auto& name : weft::checkpoint::vlm_families().names())
+    for (int k = 0; k < kConfigurations; ++k) {
+      const auto folder = weft::parity::references() / name / std::to_string(k);
+      const auto given = weft::parity::read_cases(folder).front();
+      auto loaded = weft::checkpoint::load_vlm(folder);
+      const weft::test::TempFolder saved;
+      weft::checkpoint::save_vlm(
+          {.model = loaded.model,
+           .vision = loaded.vision,
+           .language = weft::checkpoint::wrap_language_model(loaded.language.model)},
+          saved / "model", name);
+      auto again = weft::checkpoint::load_vlm(saved / "model");
+      const at::NoGradGuard no_grad;
+      EXPECT_TRUE(close(again.model->forward(input_of(given)).logits,
+                        loaded.model->forward(input_of(given)).logits, 1e-6));
+      EXPECT_EQ(again.vision.preprocessor, loaded.vision.preprocessor);
+    }
+}
+
+// What a data pipeline needs: placeholders before the encoder has run.
+TEST(ParityVlms, TokensOfTilesAreKnownBeforehand) {
+  WEFT_NEEDS_REFERENCES();
+  for (const std::string name : {"llava_next", "llava_onevision"})
+    for (int k = 0; k < kConfigurations; ++k) {
+      const auto folder = weft::parity::references() / name / std::to_string(k);
+      const auto given = weft::parity::read_cases(folder).front();
+      const auto loaded = weft::checkpoint::load_vlm(folder);
+      const auto& connector =
+          dynamic_cast<const weft::fusion::AnyResImpl&>(*loaded.model->connector);
+      const auto info = loaded.model->vision->info();
+      const auto side = info.image_size / info.patch_size;
+      const auto options = weft::checkpoint::tiling_options(loaded.vision.preprocessor);
+      EXPECT_EQ(options.view.size, info.image_size);
+      int64_t expected = 0;
+      const auto& rows = given.at("images");
+      for (const auto& image : weft::vision::tiled_images(rows, given.at("pixels").size(0))) {
+        expected += connector.visual_tokens(image, side);
+        if (image.rows == 0) continue;
+        EXPECT_EQ(connector.visual_tokens(image.size, side), connector.visual_tokens(image, side));
+        const auto cut = weft::vision::tiled(image.size, options);
+        EXPECT_EQ(std::tie(cut.rows, cut.columns), std::tie(image.rows, image.columns));
+      }
+      EXPECT_EQ((given.at("ids") == loaded.model->options.image_token).sum().item<int64_t>(),
+                expected);
+    }
 }
 
 }  // namespace vlms_test

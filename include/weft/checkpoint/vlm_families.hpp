@@ -31,9 +31,11 @@ struct VlmFamily {
   std::function<Json(const models::VlmImpl& model, const TowerConfig& vision,
                      const TowerConfig& language)>
       config;
+  /// preprocessor_config.json of such a model; without it, that of the encoder.
+  std::function<Json(const models::VlmImpl& model)> preprocessor = {};
 };
 
-/// By config.json's model_type: llava (LLaVA-1.5).
+/// By config.json's model_type: llava (LLaVA-1.5), llava_next, llava_onevision (images).
 WEFT_API Registry<VlmFamily>& vlm_families();
 
 }  // namespace weft::checkpoint

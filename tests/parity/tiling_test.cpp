@@ -1,0 +1,128 @@
+#include <cstring>
+#include <fstream>
+
+#include <gmock/gmock.h>
+
+#include <weft/checkpoint/tiling.hpp>
+#include <weft/core/error.hpp>
+#include <weft/io/file.hpp>
+
+#include "support/python.hpp"
+#include "support/shared_data.hpp"
+#include "support/temp_folder.hpp"
+
+namespace tiling_parity_test {
+
+namespace fs = std::filesystem;
+using weft::Json;
+using weft::io::Image;
+
+/// Holds the tiles of every image to the bytes that transformers makes of it; `several`: as one of
+/// several images of a sample.
+void expect_tiles(const Json& config, const std::vector<Image>& images, bool several = false) {
+  const weft::test::TempFolder work;
+  config.write(work / "preprocessor_config.json");
+  if (several) std::ofstream(work / "several") << "";
+  const auto file = [&](size_t i, const char* suffix) {
+    return (work / (std::to_string(i) + "_" + std::to_string(images[i].width) + "x" +
+                    std::to_string(images[i].height) + suffix))
+        .string();
+  };
+  for (size_t i = 0; i < images.size(); ++i)
+    std::ofstream(file(i, ".rgb"), std::ios::binary)
+        .write(reinterpret_cast<const char*>(images[i].rgb.data()),
+               static_cast<std::streamsize>(images[i].rgb.size()));
+  ASSERT_EQ(weft::test::run_python_file(WEFT_PARITY_SOURCES "/preprocess.py",
+                                        {work.path().string()}, work / "log"),
+            0)
+      << weft::io::read_file(work / "log");
+  auto options = weft::checkpoint::tiling_options(config);
+  if (several) options.tiling = weft::vision::Tiling::pad;
+  for (size_t i = 0; i < images.size(); ++i) {
+    const auto expected = weft::io::read_file(file(i, ".chw"));
+    const auto tiles = weft::vision::to_tiles({images[i]}, options).pixels;
+    ASSERT_EQ(static_cast<int64_t>(expected.size()), tiles.numel())
+        << images[i].width << " x " << images[i].height;
+    EXPECT_EQ(std::memcmp(tiles.const_data_ptr(), expected.data(), expected.size()), 0)
+        << images[i].width << " x " << images[i].height << ", " << config.dump();
+  }
+}
+
+Json square(int64_t side) { return Json::object({{"height", side}, {"width", side}}); }
+
+Json next_config(int64_t side, const Json& pinpoints) {
+  return Json::object({{"image_processor_type", "LlavaNextImageProcessor"},
+                       {"size", Json::object({{"shortest_edge", side}})},
+                       {"crop_size", square(side)},
+                       {"image_grid_pinpoints", pinpoints}});
+}
+Json onevision_config(int64_t side, const Json& pinpoints) {
+  return Json::object({{"image_processor_type", "LlavaOnevisionImageProcessor"},
+                       {"size", square(side)},
+                       {"image_mean", std::vector<double>{0.5, 0.48, 0.4}},
+                       {"image_grid_pinpoints", pinpoints}});
+}
+Json padded_config(int64_t side) {
+  return Json::object({{"image_processor_type", "LlavaImageProcessor"},
+                       {"do_pad", true},
+                       {"size", Json::object({{"shortest_edge", side}})},
+                       {"crop_size", square(side)}});
+}
+
+std::vector<Image> noise() {
+  std::vector<Image> out;
+  uint32_t state = 1;
+  for (const auto& [width, height] : std::vector<std::pair<int64_t, int64_t>>{
+           {40, 40}, {61, 40}, {23, 50}, {7, 90}, {101, 9}, {17, 16}, {64, 127}, {3, 1}}) {
+    Image image{width, height, std::vector<uint8_t>(static_cast<size_t>(3 * width * height))};
+    for (auto& byte : image.rgb) {
+      state = state * 1664525 + 1013904223;
+      byte = static_cast<uint8_t>(state >> 24);
+    }
+    out.push_back(std::move(image));
+  }
+  return out;
+}
+
+Json pinpoints(int64_t side, std::initializer_list<std::pair<int64_t, int64_t>> grids) {
+  auto out = Json::array();
+  for (const auto& [rows, columns] : grids)
+    out.push_back(std::vector<int64_t>{rows * side, columns * side});
+  return out;
+}
+
+TEST(TilingParity, CutsTheBytesThatTransformersCuts) {
+  WEFT_NEEDS_PYTHON();
+  const auto images = noise();
+  expect_tiles(next_config(16, pinpoints(16, {{1, 2}, {2, 1}, {2, 2}, {3, 1}, {1, 3}})), images);
+  expect_tiles(next_config(15, pinpoints(15, {{2, 3}, {5, 1}, {1, 1}})), images);
+  const auto onevision = onevision_config(
+      13, pinpoints(13, {{1, 1}, {1, 2}, {2, 1}, {2, 2}, {4, 6}, {6, 4}, {1, 6}, {6, 1}}));
+  expect_tiles(onevision, images);
+  expect_tiles(onevision, images, true);
+  expect_tiles(padded_config(17), images);
+}
+
+TEST(TilingParity, CutsRealImages) {
+  WEFT_NEEDS_PYTHON();
+  const auto folder = weft::test::shared_file("data/images/ok");
+  WEFT_SKIP_WITHOUT(folder);
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder)) files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  std::vector<Image> images;
+  for (size_t i = 0; i < files.size(); i += 5) {
+    auto image = weft::io::read_image(files[i]);
+    if (image.width * image.height < 500'000) images.push_back(std::move(image));
+  }
+  ASSERT_GE(images.size(), 3u);
+  expect_tiles(next_config(336, pinpoints(336, {{1, 2}, {2, 1}, {2, 2}, {3, 1}, {1, 3}})), images);
+  auto grids = Json::array();
+  for (int64_t rows = 1; rows <= 6; ++rows)
+    for (int64_t columns = 1; columns <= 6; ++columns)
+      grids.push_back(std::vector<int64_t>{384 * rows, 384 * columns});
+  expect_tiles(onevision_config(384, grids), {images[0], images[1], images[2]});
+  expect_tiles(padded_config(336), images);
+}
+
+}  // namespace tiling_parity_test
