@@ -17,6 +17,7 @@
 #include <weft/checkpoint/tiling.hpp>
 #include <weft/checkpoint/vlm_families.hpp>
 #include <weft/checkpoint/vlm_folder.hpp>
+#include <weft/checkpoint/vocabulary.hpp>
 #include <weft/core/error.hpp>
 #include <weft/core/export.hpp>
 #include <weft/core/flags.hpp>
@@ -114,6 +115,8 @@
 #include <weft/text/table.hpp>
 #include <weft/text/text_encoder.hpp>
 #include <weft/text/token_batch.hpp>
+#include <weft/text/vocabulary.hpp>
+#include <weft/tokenizers/added_tokens.hpp>
 #include <weft/tokenizers/bpe_trainer.hpp>
 #include <weft/tokenizers/chat_template.hpp>
 #include <weft/tokenizers/conversation.hpp>

@@ -41,6 +41,9 @@ class Pipeline : public Tokenizer {
   int64_t pad_id() const override;
   void save(const std::filesystem::path& tokenizer_json) const override;
 
+  /// The same with further added tokens, whose ids follow the highest.
+  std::shared_ptr<Pipeline> with_added(const std::vector<std::string>& tokens, bool special) const;
+
   /// The token that decoding reads for an id; nullptr where it is left out.
   const std::string* decoded_token(int64_t id, bool skip_special) const;
 
@@ -52,6 +55,7 @@ class Pipeline : public Tokenizer {
   /// added token that stands there.
   using Sink = std::function<bool(const Text&, const std::vector<Token>&, bool added)>;
   const std::string* find_token(int64_t id) const;
+  json whole_document() const;
   void read_added_tokens(const Where& where);
   void set_added_tokens(const std::vector<AddedToken>& tokens, const Where& where);
   void read_pad(const json& config, const Where& where);

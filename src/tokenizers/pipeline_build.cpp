@@ -122,13 +122,17 @@ void Pipeline::read_pad(const json& config, const Where& where) {
   if (!pad_ && end && post_.added() == 2 && post_.single.back() == *end) pad_ = end;
 }
 
+json Pipeline::whole_document() const {
+  auto document = document_;
+  document["model"] = model_->to_json();
+  return document;
+}
+
 void Pipeline::save(const std::filesystem::path& path) const {
   if (path.extension() == ".gz")
     fail("{}: OpenAI's vocabulary is written of a tokenizer read from one; this is {}",
          path.string(), file_);
-  auto document = document_;
-  document["model"] = model_->to_json();
-  io::write_file(path, document.dump(2) + "\n");
+  io::write_file(path, whole_document().dump(2) + "\n");
 }
 
 }  // namespace weft::tokenizers
