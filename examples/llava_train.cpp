@@ -41,11 +41,9 @@ namespace fs = std::filesystem;
 struct Options {
   int64_t stage = 1;
   std::optional<std::string> vision = {}, language = {}, model = {};
-  std::string connector = "mlp2x_gelu", out;
-  int64_t shuffle = 2, image_size = 0;
-  std::vector<int64_t> vision_layers = {};
+  weft::checkpoint::MakeVlmOptions parts = {};
   bool vision_output = false;
-  std::string data, images = "", exclude = "";
+  std::string out, data, images = "", exclude = "";
   std::string conversation = "model";
   weft::data::Turns turns = weft::data::Turns::joint;
   int64_t max_length = 2048;
@@ -69,13 +67,11 @@ struct Options {
     v("stage", o.stage, "1 = the connector on captions, 2 = the whole on conversations");
     v("vision", o.vision, "folder of an image encoder");
     v("language", o.language, "folder of a language model, with its tokenizer");
-    v("connector", o.connector, "linear, mlp2x_gelu, pixel_shuffle or average_pool");
-    v("shuffle", o.shuffle, "pixel_shuffle, average_pool: this many tokens a side become one");
-    v("vision_layers", o.vision_layers,
-      "layers of the encoder that are read, from the end where negative; by default CLIP's and "
-      "SigLIP's last but one, of others what they give");
-    v("vision_output", o.vision_output, "what the encoder gives is read, through its final norm");
-    v("image_size", o.image_size, "pixels a side; by default the encoder's");
+    v("parts", o.parts);
+    v("vision_output", o.vision_output,
+      "read what the encoder gives, through its final norm; the default but for CLIP's and "
+      "SigLIP's, "
+      "of which the last layer but one is read");
     v("model", o.model, "in the place of --vision and --language: a run or a model's folder");
     v("data", o.data, weft::required,
       "LLaVA's JSON or JSON lines, or WebDataset shards; several are joined by '::'");
@@ -142,7 +138,8 @@ Options parse(int argc, char** argv, Options options) {
                                     {"conversation", "version"},
                                     {"max-length", "model-max-length"},
                                     {"connector-lr", "mm-projector-lr"},
-                                    {"group-by-length", "group-by-modality-length"}})
+                                    {"group-by-length", "group-by-modality-length"},
+                                    {"tiling", "image-aspect-ratio"}})
     flags.alias(flag, other);
   flags.parse(argc, argv);
   if (options.stage != 1 && options.stage != 2)
@@ -161,15 +158,13 @@ weft::checkpoint::VlmFolder assemble(const Options& options) {
   }
   if (!options.vision || !options.language)
     throw Error("expected --vision and --language, or --model", ErrorKind::usage);
-  auto layers = options.vision_layers;
-  if (options.vision_output) {
-    layers = {};
-  } else if (layers.empty()) {
+  auto parts = options.parts;
+  if (!options.vision_output && parts.vision_layers.empty()) {
     const auto type = Json::read(fs::path(*options.vision) / "config.json").get("model_type");
-    if (type == Json("clip_vision_model") || type == Json("siglip_vision_model")) layers = {-2};
+    if (type == Json("clip_vision_model") || type == Json("siglip_vision_model"))
+      parts.vision_layers = {-2};
   }
-  return checkpoint::make_vlm(*options.vision, *options.language, options.connector, layers,
-                              options.image_size, options.shuffle);
+  return checkpoint::make_vlm(*options.vision, *options.language, parts);
 }
 
 /// --lora-rank: adapters, which train beside the parts of --tune.

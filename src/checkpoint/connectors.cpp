@@ -1,4 +1,5 @@
 #include <weft/checkpoint/connectors.hpp>
+#include <weft/fusion/anyres.hpp>
 #include <weft/fusion/projector.hpp>
 
 #include "core/fail.hpp"
@@ -20,6 +21,23 @@ ConnectorFamily of_options(const std::string& name) {
               }};
 }
 
+/// Its options, and "projector": the config of the connector in it.
+ConnectorFamily anyres_family() {
+  return {.make = [](const Json& options) -> std::shared_ptr<Connector> {
+            const auto own =
+                from_json<fusion::AnyResOptions>(Json(options).erase("projector"), "anyres");
+            return std::make_shared<fusion::AnyResImpl>(connector_of(options.at("projector")), own);
+          },
+          .options =
+              [](const Connector& connector) {
+                const auto* known = dynamic_cast<const fusion::AnyResImpl*>(&connector);
+                return known == nullptr
+                           ? Json()
+                           : to_json(known->options)
+                                 .set("projector", connector_config(*known->projector));
+              }};
+}
+
 /// 2 of "mlp2x_gelu"; 0 for other names.
 int64_t mlp_depth(const std::string& name) {
   const bool known = name.size() == 10 && name.starts_with("mlp") && name.ends_with("x_gelu");
@@ -32,6 +50,7 @@ Registry<ConnectorFamily>& connectors() {
   static auto registry = [] {
     Registry<ConnectorFamily> out("kind of connector");
     out.add("projector", of_options<fusion::ProjectorImpl, fusion::ProjectorOptions>("projector"));
+    out.add("anyres", anyres_family());
     return out;
   }();
   return registry;

@@ -1,6 +1,8 @@
 #include <weft/checkpoint/connectors.hpp>
 #include <weft/checkpoint/tensors.hpp>
+#include <weft/checkpoint/tiling.hpp>
 #include <weft/checkpoint/vlm_folder.hpp>
+#include <weft/fusion/anyres.hpp>
 #include <weft/io/folder.hpp>
 #include <weft/nn/init.hpp>
 
@@ -34,7 +36,8 @@ VlmFolder load_own_vlm(const fs::path& folder, at::ScalarType dtype) {
   out.vision = load_encoder(folder / "vision", dtype);
   out.language = load_language_model(folder / "language", dtype);
   const auto options = from_json<models::VlmOptions>(
-      Json(config).erase("model_type").erase("connector"), file.string());
+      Json(config).erase("model_type").erase("connector").erase("tiling"), file.string());
+  from_json(config.at("tiling"), out.tiling, file.string() + ": tiling");
   {
     const nn::NoInitGuard no_init;
     auto connector = connector_of(config.at("connector"));
@@ -46,11 +49,12 @@ VlmFolder load_own_vlm(const fs::path& folder, at::ScalarType dtype) {
 }
 
 void write_own_vlm(const VlmFolder& folder, const fs::path& target) {
-  save_encoder(with_transform(folder.vision, folder.transform), target / "vision");
+  save_encoder(with_transform(folder.vision, folder.tiling.view), target / "vision");
   save_language_model(folder.language, target / "language");
   write_beside(target, beside(*folder.model, {"vision.", "language."}));
   to_json(folder.model->options)
       .set("connector", connector_config(*folder.model->connector))
+      .set("tiling", to_json(folder.tiling))
       .set("model_type", kVlmType)
       .write(target / "config.json");
 }
@@ -128,7 +132,9 @@ VlmFolder load_vlm(const fs::path& path, at::ScalarType dtype) {
   const bool own = family_of(folder) == kVlmType;
   auto out = own ? load_own_vlm(folder, dtype) : load_family(folder, dtype);
   read_texts(out, folder);
-  out.transform = image_transform(out.vision);
+  if (!own)
+    out.tiling =
+        tiling_options(out.vision.preprocessor, (folder / "preprocessor_config.json").string());
   out.model->eval();
   return out;
 }
@@ -148,8 +154,8 @@ void save_vlm(const VlmFolder& folder, const fs::path& path, const std::string& 
   writer.commit();
 }
 
-VlmFolder make_vlm(const fs::path& vision, const fs::path& language, const std::string& connector,
-                   const std::vector<int64_t>& layers, int64_t image_size, int64_t shuffle) {
+VlmFolder make_vlm(const fs::path& vision, const fs::path& language,
+                   const MakeVlmOptions& options) {
   VlmFolder out;
   out.vision = load_encoder(vision);
   if (families().at(out.vision.family).role != Role::image)
@@ -160,15 +166,29 @@ VlmFolder make_vlm(const fs::path& vision, const fs::path& language, const std::
   if (!out.tokenizer)
     fail("{}: holds no tokenizer, which a vision-language model takes from its language model",
          language.string());
-  out.transform = image_transform(out.vision);
-  if (image_size > 0) out.transform.size = out.transform.resize = image_size;
+  auto& view = out.tiling.view;
+  view = image_transform(out.vision);
+  if (options.image_size > 0) view.size = view.resize = options.image_size;
+  if (options.tiling != vision::Tiling::none) {
+    view.resize = view.size;
+    view.resize_mode = vision::ResizeMode::squash;
+  }
+  out.tiling.tiling = options.tiling;
+  out.tiling.grid_pinpoints = {};
+  auto connector =
+      make_connector(options.connector, visual_width(*out.vision.encoder, options.vision_layers),
+                     out.language.model->info().hidden_size, options.shuffle);
+  if (options.tiling == vision::Tiling::anyres) {
+    for (const auto& [rows, columns] : {std::pair{1, 2}, {2, 1}, {2, 2}, {3, 1}, {1, 3}})
+      out.tiling.grid_pinpoints.push_back({rows * view.size, columns * view.size});
+    connector = std::make_shared<fusion::AnyResImpl>(
+        connector,
+        fusion::AnyResOptions{.tile_size = view.size, .grid_pinpoints = out.tiling.grid_pinpoints});
+  }
   out.model = models::Vlm(
-      out.vision.encoder,
-      make_connector(connector, visual_width(*out.vision.encoder, layers),
-                     out.language.model->info().hidden_size, shuffle),
-      out.language.model,
+      out.vision.encoder, std::move(connector), out.language.model,
       models::VlmOptions{.image_token = out.tokenizer->id(kMark).value_or(kOutsideTheVocabulary),
-                         .vision_layers = layers});
+                         .vision_layers = options.vision_layers});
   out.model->eval();
   return out;
 }

@@ -1,22 +1,31 @@
+#include <cmath>
+
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
 #include <weft/data/visual_reader.hpp>
+#include <weft/fusion/anyres.hpp>
 
 namespace weft::data {
 
 std::function<VisualInput(const io::Image&)> visual_transform(const checkpoint::VlmFolder& folder) {
   const at::NoGradGuard no_grad;
-  const auto transform = folder.transform;
-  const auto S = transform.size;
-  const auto device = folder.model->vision->parameters().front().device();
-  const auto empty = at::zeros({1, 3, S, S}, at::TensorOptions(at::kByte).device(device));
   auto model = folder.model;
-  const auto tokens = model->embed_images({.data = empty}).size(1);
-  return [transform, S, tokens](const io::Image& image) {
-    VisualInput out{.pixels = at::empty({1, 3, S, S}, at::kByte), .tokens = tokens};
-    vision::to_pixels_into(image, transform, out.pixels.data_ptr<uint8_t>());
+  const auto S = folder.tiling.view.size;
+  const auto device = model->vision->parameters().front().device();
+  const ConnectorInput empty{
+      .visual = model->see(
+          {.data = at::zeros({1, 3, S, S}, at::TensorOptions(at::kByte).device(device))})};
+  const auto tiles = std::dynamic_pointer_cast<fusion::AnyResImpl>(model->connector);
+  // Of one tile.
+  const auto tokens = (tiles ? tiles->projector : model->connector)->connect(empty).tokens.size(1);
+  return [tiling = folder.tiling, tiles, tokens](const io::Image& image) {
+    const auto cut = vision::to_tiles({image}, tiling);
+    VisualInput out{.pixels = cut.pixels, .tokens = tokens};
+    if (!tiles) return out;
+    out.row = cut.images[0];
+    out.tokens = tiles->visual_tokens(vision::tiled({image.height, image.width}, tiling),
+                                      std::lround(std::sqrt(static_cast<double>(tokens))));
     return out;
   };
 }

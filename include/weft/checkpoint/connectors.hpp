@@ -18,7 +18,8 @@ struct ConnectorFamily {
   std::function<Json(const Connector& connector)> options;
 };
 
-/// By kind: projector (fusion::ProjectorOptions).
+/// By kind: projector (fusion::ProjectorOptions), anyres (fusion::AnyResOptions and the projector
+/// within).
 WEFT_API Registry<ConnectorFamily>& connectors();
 
 /// A freshly initialised connector by LLaVA's names: linear, mlp2x_gelu (or another depth,

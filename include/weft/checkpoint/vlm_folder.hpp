@@ -10,7 +10,7 @@
 #include <weft/checkpoint/vlm_families.hpp>
 #include <weft/tokenizers/chat_template.hpp>
 #include <weft/tokenizers/tokenizer.hpp>
-#include <weft/vision/image_batch.hpp>
+#include <weft/vision/tiles.hpp>
 
 namespace weft::checkpoint {
 
@@ -21,8 +21,8 @@ struct VlmFolder {
   LmFolder language = {};     ///< the model's decoder, with its generation settings
   std::shared_ptr<tokenizers::Tokenizer> tokenizer = {};  ///< null where the folder has none
   std::optional<tokenizers::ChatTemplate> chat = {};      ///< likewise
-  std::filesystem::path texts = {};  ///< folder whose tokenizer files a save copies; "" = none
-  vision::ImageTransformOptions transform = {};
+  std::filesystem::path texts = {};   ///< folder whose tokenizer files a save copies; "" = none
+  vision::TilingOptions tiling = {};  ///< what the encoder sees of an image
   std::string layout = "";  ///< that it was read from: a name of vlm_families(), "" = weft's own
   Json config = {};         ///< config.json of that layout; unknown fields are kept
   LoadReport report = {};   ///< what the load left aside
@@ -30,10 +30,9 @@ struct VlmFolder {
 
 /// Loads a vision-language model into parameters of `dtype`: a layout of vlm_families(), named by
 /// config.json's model_type, or weft's own folder:
-///   config.json          VlmOptions, "connector" and "model_type": "weft_vlm"
+///   config.json          VlmOptions, "connector", "tiling" and "model_type": "weft_vlm"
 ///   model.safetensors    connector.*
-///   vision/, language/   the parts as Hugging Face folders; vision/preprocessor_config.json is the
-///                        transform
+///   vision/, language/   the parts as Hugging Face folders
 ///   tokenizer.json ...   the files of the language model's tokenizer, chat_template.jinja
 /// `path` may be a run folder, whose `model` is then read. The model is in evaluation mode. Errors
 /// name file, field or every weight that does not fit.
@@ -46,15 +45,33 @@ WEFT_API VlmFolder load_vlm(const std::filesystem::path& path, at::ScalarType dt
 WEFT_API void save_vlm(const VlmFolder& folder, const std::filesystem::path& path,
                        const std::string& layout = "");
 
-/// Puts a connector, by a name of make_connector(), between an encoder and the language model of
-/// the folder `language`, which brings tokenizer and chat template. `image_size`: pixels a side, 0
-/// = the encoder's own. `shuffle`: as make_connector(). `layers`: as VlmOptions.vision_layers. The
-/// placeholder is the vocabulary's
-/// "<image>", or an id outside of it.
+struct MakeVlmOptions {
+  std::string connector = "mlp2x_gelu";  ///< a name of make_connector()
+  int64_t shuffle = 2;                   ///< as make_connector()'s
+  std::vector<int64_t> vision_layers = {};
+  int64_t image_size = 0;  ///< pixels a side; 0 = the encoder's own
+  /// anyres: grids of 1 x 2, 2 x 1, 2 x 2, 1 x 3 and 3 x 1 tiles, as LLaVA-NeXT.
+  vision::Tiling tiling = vision::Tiling::none;
+
+  template <class Self, class V>
+  static void visit(Self& o, V&& v) {
+    v("connector", o.connector, "linear, mlp2x_gelu, pixel_shuffle or average_pool");
+    v("shuffle", o.shuffle, "pixel_shuffle, average_pool: this many tokens a side become one");
+    v("vision_layers", o.vision_layers,
+      "layers of the encoder that are read, from the end where negative");
+    v("image_size", o.image_size, "pixels a side; by default the encoder's");
+    v("tiling", o.tiling,
+      "none: the encoder's own transform; pad: images padded to squares; anyres: tiles of larger "
+      "copies too");
+  }
+};
+
+/// Puts a connector between an encoder and the language model of the folder `language`, which
+/// brings tokenizer and chat template. The placeholder is the vocabulary's "<image>", or an id
+/// outside of it.
 WEFT_API VlmFolder make_vlm(const std::filesystem::path& vision,
-                            const std::filesystem::path& language, const std::string& connector,
-                            const std::vector<int64_t>& layers = {}, int64_t image_size = 0,
-                            int64_t shuffle = 2);
+                            const std::filesystem::path& language,
+                            const MakeVlmOptions& options = {});
 
 /// Whether load_vlm() reads `path`, by its config.json.
 WEFT_API bool is_vlm(const std::filesystem::path& path);
