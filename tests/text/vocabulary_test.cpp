@@ -17,6 +17,8 @@ DecoderLm small(bool tied) {
   weft::text::DecoderLmOptions options{.vocab_size = 11, .num_layers = 2, .block = {}};
   options.block.attention.hidden_size = 8;
   options.block.attention.num_heads = 2;
+  options.block.mlp.hidden_size = 8;
+  options.block.mlp.intermediate_size = 12;
   options.tie_embeddings = tied;
   return DecoderLm(options);
 }
