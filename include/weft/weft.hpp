@@ -55,6 +55,7 @@
 #include <weft/eval/zero_shot.hpp>
 #include <weft/fusion/anyres.hpp>
 #include <weft/fusion/projector.hpp>
+#include <weft/fusion/resampler.hpp>
 #include <weft/io/digest.hpp>
 #include <weft/io/file.hpp>
 #include <weft/io/folder.hpp>
