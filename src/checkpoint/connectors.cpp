@@ -1,6 +1,7 @@
 #include <weft/checkpoint/connectors.hpp>
 #include <weft/fusion/anyres.hpp>
 #include <weft/fusion/projector.hpp>
+#include <weft/fusion/resampler.hpp>
 
 #include "core/fail.hpp"
 
@@ -51,6 +52,7 @@ Registry<ConnectorFamily>& connectors() {
     Registry<ConnectorFamily> out("kind of connector");
     out.add("projector", of_options<fusion::ProjectorImpl, fusion::ProjectorOptions>("projector"));
     out.add("anyres", anyres_family());
+    out.add("resampler", of_options<fusion::ResamplerImpl, fusion::ResamplerOptions>("resampler"));
     return out;
   }();
   return registry;
@@ -58,6 +60,9 @@ Registry<ConnectorFamily>& connectors() {
 
 std::shared_ptr<Connector> make_connector(const std::string& name, int64_t input_size,
                                           int64_t hidden_size, int64_t shuffle) {
+  if (name == "resampler")
+    return std::make_shared<fusion::ResamplerImpl>(
+        fusion::ResamplerOptions{.input_size = input_size, .hidden_size = hidden_size});
   fusion::ProjectorOptions options{.input_size = input_size, .hidden_size = hidden_size};
   if (name == "linear")
     options.depth = 1;
@@ -68,8 +73,9 @@ std::shared_ptr<Connector> make_connector(const std::string& name, int64_t input
   else if (name == "average_pool")
     options.pool = shuffle;
   else
-    throw Error(detail::unknown_name("connector", name,
-                                     {"linear", "mlp2x_gelu", "pixel_shuffle", "average_pool"}),
+    throw Error(detail::unknown_name(
+                    "connector", name,
+                    {"linear", "mlp2x_gelu", "pixel_shuffle", "average_pool", "resampler"}),
                 ErrorKind::usage);
   return std::make_shared<fusion::ProjectorImpl>(options);
 }

@@ -55,7 +55,7 @@ struct MakeVlmOptions {
 
   template <class Self, class V>
   static void visit(Self& o, V&& v) {
-    v("connector", o.connector, "linear, mlp2x_gelu, pixel_shuffle or average_pool");
+    v("connector", o.connector, "linear, mlp2x_gelu, pixel_shuffle, average_pool or resampler");
     v("shuffle", o.shuffle, "pixel_shuffle, average_pool: this many tokens a side become one");
     v("vision_layers", o.vision_layers,
       "layers of the encoder that are read, from the end where negative");

@@ -39,8 +39,8 @@ struct Conversation {
 /// From LLaVA's JSON: {"id", "image": a path or an array of them, "conversations": [{"from":
 /// "human"|"gpt"|"system", "value"}]}, or {"messages": [{"role", "content"}]}. Preferences have
 /// "chosen" and "rejected", each a text or a message, behind a conversation that ends with a
-/// question; "references" are texts. `paths` takes the images. BadSample(bad_conversation), whose text begins with `where`,
-/// for anything else, for turns that do not alternate and for empty ones.
+/// question; "references" are texts. `paths` takes the images. BadSample(bad_conversation), whose
+/// text begins with `where`, for anything else, for turns that do not alternate and for empty ones.
 WEFT_API Conversation to_conversation(const Json& item, std::vector<std::string>& paths,
                                       const std::string& where);
 
