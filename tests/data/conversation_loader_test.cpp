@@ -174,7 +174,7 @@ TEST(ConversationLoader, GoesOnWhereItStood) {
       EXPECT_EQ(batch->epoch, other->epoch);
     }
     EXPECT_FALSE(again.next());
-    auto changed = talks.loader({.batch_size = 3});
+    auto changed = talks.loader({.batch_size = 3, .pack_length = pack});
     EXPECT_THAT([&] { changed.restore(first.state()); },
                 ThrowsMessage<weft::Error>(HasSubstr("global_batch = 2, but this run has 3")));
   }
