@@ -109,7 +109,7 @@ TEST(Vocabulary, OfAVisionLanguageModelStandsInItsTextConfig) {
   const auto size = before.size(2) + 5;
   EXPECT_EQ(weft::checkpoint::resize_vocabulary(folder, size), size);
   const TempFolder saved;
-  weft::checkpoint::save_vlm(folder, saved / "m");
+  weft::checkpoint::save_vlm(folder, saved / "m", folder.layout);
   auto again = weft::checkpoint::load_vlm(saved / "m");
   EXPECT_EQ(again.language.model->info().vocab_size, size);
   const auto after = again.model->forward(input).logits;

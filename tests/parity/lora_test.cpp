@@ -44,7 +44,7 @@ struct Model {
     is_vlm() ? weft::checkpoint::save_lora(vlm, path) : weft::checkpoint::save_lora(lm, path);
   }
   void save(const fs::path& path) const {
-    is_vlm() ? weft::checkpoint::save_vlm(vlm, path)
+    is_vlm() ? weft::checkpoint::save_vlm(vlm, path, vlm.layout)
              : weft::checkpoint::save_language_model(lm, path);
   }
   at::Tensor logits(const weft::parity::Case& given) {

@@ -71,10 +71,10 @@ def make(out, seed):
                 p.copy_(torch.randn(p.shape, generator=generator) * 0.2)
         adapted.save_pretrained(folder / "adapter")
         adapted = adapted.double().eval()
-        inputs = module.inputs(config, rng, generator)
-        given = inputs if module is vlms else inputs["1"]
+        unadapted = base(family, folder / "model").double().eval()
+        given = vlms.inputs(family, k, unadapted, rng, generator) if module is vlms else language_models.inputs(config, rng, generator)["1"]
         with torch.no_grad():
-            plain = module.run(family, base(family, folder / "model").double().eval(), given)["logits"]
+            plain = module.run(family, unadapted, given)["logits"]
         expected = module.run(family, adapted.base_model.model, given)
         assert (expected["logits"] - plain).abs().max() > 1e-2 * plain.abs().max(), "the adapter does next to nothing"
         weight = torch.randn(expected["logits"].shape, generator=generator)

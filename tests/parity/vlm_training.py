@@ -38,7 +38,8 @@ def learning_rate(peak, step):
 
 def batches(config, rng, generator, pairs):
     """Answers that can be learned: they follow from a class that also colours the image."""
-    side, count, vocab = config.vision_config.image_size, vlms.visual_tokens(config), config.text_config.vocab_size
+    side, vocab = config.vision_config.image_size, config.text_config.vocab_size
+    count = (side // config.vision_config.patch_size) ** 2  # without the class token
     out = {name: [] for name in ("ids", "mask", "labels", "pixels")}
     for _ in range(STEPS):
         rows, learned, pixels = [], [], []

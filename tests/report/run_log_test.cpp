@@ -167,11 +167,13 @@ std::string on_terminal(const std::function<void(Console&)>& use) {
     Console console(slave);
     use(console);
   }
-  std::string out(1 << 12, '\0');
-  const auto count = ::read(master, out.data(), out.size());
   ::close(slave);
+  std::string out;
+  char bytes[1 << 12];
+  // A read may give a part of what was written.
+  for (ssize_t count; (count = ::read(master, bytes, sizeof bytes)) > 0;)
+    out.append(bytes, static_cast<size_t>(count));
   ::close(master);
-  out.resize(count > 0 ? static_cast<size_t>(count) : 0);
   return out;
 }
 
