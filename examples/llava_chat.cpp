@@ -14,13 +14,11 @@
 #include <ATen/ops/tensor.h>
 
 #include <weft/checkpoint/vlm_folder.hpp>
-#include <weft/data/conversation_tokens.hpp>
-#include <weft/data/visual_reader.hpp>
+#include <weft/data/vlm_inputs.hpp>
 #include <weft/eval/answers.hpp>
 #include <weft/io/file.hpp>
 #include <weft/report/attention.hpp>
 #include <weft/text/generation.hpp>
-#include <weft/tokenizers/conversation.hpp>
 
 #include "program.hpp"
 
@@ -59,11 +57,9 @@ class Chat {
         folder_(weft::checkpoint::load_vlm(
             options.model,
             options.precision == weft::nn::Precision::bf16 ? at::kBFloat16 : at::kFloat)),
-        encoder_(encoder_of(folder_, options)) {
-    if (how_.end_tokens.empty()) {
-      how_.end_tokens = weft::checkpoint::end_tokens(folder_.language);
-      for (const auto id : encoder_.end_tokens()) how_.end_tokens.push_back(id);
-    }
+        encoder_(
+            weft::data::conversation_encoder(folder_, options.conversation, options.max_length)) {
+    if (how_.end_tokens.empty()) how_.end_tokens = weft::data::answer_ends(folder_, encoder_);
     if (options.system) messages_.push_back({.role = "system", .content = *options.system});
     see();
   }
@@ -111,18 +107,6 @@ class Chat {
   const weft::data::ConversationTokens& prompt() const { return prompt_; }
 
  private:
-  static weft::data::ConversationEncoder encoder_of(const weft::checkpoint::VlmFolder& folder,
-                                                    const Options& options) {
-    if (!folder.tokenizer)
-      throw weft::Error(options.model + ": holds no tokenizer, without which it cannot be asked");
-    const bool own = options.conversation == "model" && folder.chat.has_value();
-    return {folder.tokenizer,
-            own ? *folder.chat
-                : weft::tokenizers::conversation_template(options.conversation, folder.texts),
-            weft::data::ConversationEncoderOptions{.image_token = folder.model->options.image_token,
-                                                   .max_length = options.max_length}};
-  }
-
   void see() {
     if (options_.image.empty()) return;
     const auto transform = weft::data::visual_transform(folder_);

@@ -13,7 +13,7 @@
 #include <optional>
 
 #include <weft/checkpoint/vlm_folder.hpp>
-#include <weft/data/visual_reader.hpp>
+#include <weft/data/vlm_inputs.hpp>
 #include <weft/eval/answers.hpp>
 #include <weft/eval/captions.hpp>
 #include <weft/eval/grounding.hpp>
@@ -79,13 +79,6 @@ struct Asked {
   std::vector<std::string> answers;  // right ones
 };
 
-std::string without_marks(std::string text) {
-  for (size_t at; (at = text.find(weft::data::kImageMark)) != std::string::npos;)
-    text.erase(at, weft::data::kImageMark.size());
-  const auto begin = text.find_first_not_of(" \n");
-  return begin == std::string::npos ? "" : text.substr(begin);
-}
-
 /// Every question of the data, behind the right answers to those before it. Captions: the first.
 std::vector<Asked> questions_of(const weft::data::ConversationSource& source,
                                 const Options& options) {
@@ -96,14 +89,14 @@ std::vector<Asked> questions_of(const weft::data::ConversationSource& source,
     for (size_t k = first; k + 1 < talk.messages.size(); k += 2) {
       Asked one;
       one.id = talk.id;
-      one.text = without_marks(talk.messages[k].content);
+      one.text = weft::tokenizers::without_image_marks(talk.messages[k].content);
       const auto end = talk.messages.begin() + static_cast<int64_t>(k) + 1;
       one.question.messages.assign(talk.messages.begin(), end);
       one.question.images = talk.images;
       if (options.blind) {
         one.question.images = {};
         for (auto& message : one.question.messages)
-          message.content = without_marks(message.content);
+          message.content = weft::tokenizers::without_image_marks(message.content);
       }
       const bool last = k + 2 == talk.messages.size();
       one.answers = last && !talk.references.empty() ? talk.references
@@ -237,24 +230,14 @@ int run(const Options& options, weft::text::GenerateOptions how) {
   report::Stages stages;
   const auto folder = checkpoint::load_vlm(
       options.model, options.precision == nn::Precision::bf16 ? at::kBFloat16 : at::kFloat);
-  if (!folder.tokenizer)
-    throw Error(options.model + ": holds no tokenizer, without which it cannot be asked");
   auto model = folder.model;
   const auto source = std::make_shared<data::ConversationSource>(
       data::ConversationSourceOptions{.data = options.data,
                                       .images = options.images,
                                       .alone = options.single_turn,
                                       .caption_prompt = options.caption_prompt});
-  const bool own = options.conversation == "model" && folder.chat.has_value();
-  const data::ConversationEncoder encoder(
-      folder.tokenizer,
-      own ? *folder.chat : tokenizers::conversation_template(options.conversation, folder.texts),
-      data::ConversationEncoderOptions{.image_token = model->options.image_token,
-                                       .max_length = options.max_length});
-  if (how.end_tokens.empty()) {
-    how.end_tokens = checkpoint::end_tokens(folder.language);
-    for (const auto id : encoder.end_tokens()) how.end_tokens.push_back(id);
-  }
+  const auto encoder = data::conversation_encoder(folder, options.conversation, options.max_length);
+  if (how.end_tokens.empty()) how.end_tokens = data::answer_ends(folder, encoder);
   auto asked = questions_of(*source, options);
   if (options.shuffle_images) shuffle_images(asked, source->images());
   stages.lap("load");

@@ -18,12 +18,11 @@
 
 #include <weft/checkpoint/lora_folder.hpp>
 #include <weft/checkpoint/vlm_folder.hpp>
-#include <weft/data/visual_reader.hpp>
+#include <weft/data/vlm_inputs.hpp>
 #include <weft/eval/clip_report.hpp>
 #include <weft/nn/random_state.hpp>
 #include <weft/report/html.hpp>
 #include <weft/report/run_log.hpp>
-#include <weft/tokenizers/conversation.hpp>
 #include <weft/train/preference.hpp>
 #include <weft/train/vlm.hpp>
 
@@ -229,14 +228,11 @@ int run(Options options) {
   auto& model = folder.model;
   train::train_parts(*model, words(options.tune));
   if (options.lora_rank > 0) add_adapters(folder, options);
-  const bool tower_trains = model->vision->parameters().front().requires_grad();
+  const bool tower_trains = train::trains(*model->vision);
   if (options.grad_checkpointing) {
     nn::checkpoint_activations(*model->language);
     if (tower_trains) checkpoint_tower(*model->vision);
   }
-  auto chat = options.conversation == "model" && folder.chat
-                  ? *folder.chat
-                  : tokenizers::conversation_template(options.conversation, folder.texts);
   const auto source = std::make_shared<data::ConversationSource>(
       data::ConversationSourceOptions{.data = options.data,
                                       .images = options.images,
@@ -244,10 +240,7 @@ int run(Options options) {
                                       .alone = options.turns == data::Turns::alone,
                                       .seed = options.trainer.seed});
   const auto encoder = std::make_shared<data::ConversationEncoder>(
-      folder.tokenizer, chat,
-      data::ConversationEncoderOptions{.image_token = model->options.image_token,
-                                       .turns = options.turns,
-                                       .max_length = options.max_length});
+      data::conversation_encoder(folder, options.conversation, options.max_length, options.turns));
   auto read = data::visual_reader(folder, source);
   stages.lap("models");
 
@@ -291,7 +284,7 @@ int run(Options options) {
   if (preference) {
     auto dpo = std::make_unique<train::PreferenceTask>(model, loader, options.preference, kept);
     auto all = order;
-    all.shuffle = all.drop_last = false;
+    all.shuffle = all.drop_last = all.group_by_length = false;
     all.epochs = 1;
     data::ConversationLoader once(source, encoder, read, all);
     dpo->measure_reference(once, options.trainer.precision);
@@ -322,7 +315,7 @@ int run(Options options) {
   stages.lap("train");
   if (options.lora_rank > 0) merge_adapters(folder, options);
   // The next stage is to find the language model's own template.
-  if (options.stage == 2) folder.chat = chat;
+  if (options.stage == 2) folder.chat = encoder->chat();
   checkpoint::save_vlm(folder, fs::path(options.out) / "model", folder.layout);
   stages.lap("save");
 

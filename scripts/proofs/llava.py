@@ -22,6 +22,7 @@ THINGS = ("dog", "man", "woman", "boy", "girl", "water", "ball", "bike", "snow",
           "rock", "mountain", "pool", "camera", "hat", "sand", "field", "jacket")
 COLOURS = {"red": (214, 39, 40), "green": (44, 160, 44), "blue": (31, 119, 180), "yellow": (230, 210, 40), "gray": (127, 127, 127), "teal": (23, 190, 207)}
 SHAPES = ("circle", "rectangle", "triangle")
+HELD_OUT = {("red", "triangle"), ("blue", "circle"), ("green", "rectangle")}  # seen in validation only
 
 
 def train(stage, out, *arguments):
@@ -41,25 +42,30 @@ def stem(word):
     return re.compile(rf"\b{word}(s|es)?\b", re.I)
 
 
+def validation():
+    """(key, bytes of the photo, captions) of each validation sample."""
+    with tarfile.open(FLICKR / "val-000000.tar") as tar:
+        members = {m.name: m for m in tar.getmembers()}
+        for name in sorted(n for n in members if n.endswith(".json")):
+            key = name[:-5]
+            yield key, tar.extractfile(members[f"{key}.jpg"]).read(), json.load(tar.extractfile(members[name]))["captions"]
+
+
 def yes_no_questions(work):
     """Balanced questions about the validation photos: a thing that at least 3 captions name, and one that none does."""
     rng, rows = random.Random(0), {"Yes": [], "No": []}
     folder = work / "val"
     folder.mkdir(exist_ok=True)
-    with tarfile.open(FLICKR / "val-000000.tar") as tar:
-        members = {m.name: m for m in tar.getmembers()}
-        for name in sorted(n for n in members if n.endswith(".json")):
-            key = name[:-5]
-            (folder / f"{key}.jpg").write_bytes(tar.extractfile(members[f"{key}.jpg"]).read())
-            captions = json.load(tar.extractfile(members[name]))["captions"]
-            for thing in THINGS:
-                named = sum(bool(stem(thing).search(c)) for c in captions)
-                answer = "Yes" if named >= 3 else "No" if named == 0 else None
-                if answer:
-                    article = "" if thing in ("water", "snow", "grass", "sand") else "a "
-                    rows[answer].append({"id": f"{key}-{thing}", "thing": thing, "image": f"{key}.jpg", "conversations": [
-                        {"from": "human", "value": f"<image>\nIs there {article}{thing} in the image? Answer the question using a single word."},
-                        {"from": "gpt", "value": answer}]})
+    for key, photo, captions in validation():
+        (folder / f"{key}.jpg").write_bytes(photo)
+        for thing in THINGS:
+            named = sum(bool(stem(thing).search(c)) for c in captions)
+            answer = "Yes" if named >= 3 else "No" if named == 0 else None
+            if answer:
+                article = "" if thing in ("water", "snow", "grass", "sand") else "a "
+                rows[answer].append({"id": f"{key}-{thing}", "thing": thing, "image": f"{key}.jpg", "conversations": [
+                    {"from": "human", "value": f"<image>\nIs there {article}{thing} in the image? Answer the question using a single word."},
+                    {"from": "gpt", "value": answer}]})
     # As many of either answer for every thing, so that the thing alone tells nothing.
     out = []
     for thing in THINGS:
@@ -73,13 +79,9 @@ def yes_no_questions(work):
 
 
 def caption_questions(work):
-    with tarfile.open(FLICKR / "val-000000.tar") as tar:
-        rows = []
-        for m in tar.getmembers():
-            if m.name.endswith(".json"):
-                item = json.load(tar.extractfile(m))
-                rows.append({"id": m.name[:-5], "image": f"{m.name[:-5]}.jpg", "references": item["captions"], "conversations": [
-                    {"from": "human", "value": "<image>\nDescribe the image concisely."}, {"from": "gpt", "value": item["captions"][0]}]})
+    rows = [{"id": key, "image": f"{key}.jpg", "references": captions, "conversations": [
+        {"from": "human", "value": "<image>\nDescribe the image concisely."}, {"from": "gpt", "value": captions[0]}]}
+            for key, _, captions in validation()]
     path = work / "captions.json"
     path.write_text(json.dumps(rows))
     return path
@@ -124,9 +126,6 @@ def scenes(work, name, count, held_out, seed):
     path = work / f"{name}.json"
     path.write_text(json.dumps(rows))
     return path, folder
-
-
-HELD_OUT = {("red", "triangle"), ("blue", "circle"), ("green", "rectangle")}
 
 
 def without_yes_no(result):

@@ -106,9 +106,9 @@ void write_own(const DualEncoderFolder& folder, const fs::path& target) {
 }
 
 TowerConfig tower_config(const EncoderFolder& folder) {
-  const bool known = !folder.config.is_null() && folder.config.size() > 0;
-  return {folder.family,
-          known ? folder.config : families().at(folder.family).config(*folder.encoder)};
+  return {folder.family, config_or(folder.config, [&] {
+            return families().at(folder.family).config(*folder.encoder);
+          })};
 }
 
 void write_family(const DualEncoderFolder& folder, const std::string& layout,

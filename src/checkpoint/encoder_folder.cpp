@@ -19,8 +19,7 @@ namespace fs = std::filesystem;
 
 void write_encoder(const EncoderFolder& folder, const fs::path& path) {
   const auto& family = families().at(folder.family);
-  auto config = folder.config;
-  if (config.is_null() || config.size() == 0) config = family.config(*folder.encoder);
+  auto config = config_or(folder.config, [&] { return family.config(*folder.encoder); });
   const auto tensors = their_tensors(family.key_map(config), *folder.encoder);
   if (!family.architecture.empty())
     mark_config(config, family.architecture, folder.family, tensors.begin()->second.scalar_type());

@@ -33,8 +33,7 @@ LmFolder load_language_model(const std::filesystem::path& folder, at::ScalarType
 void save_language_model(const LmFolder& folder, const std::filesystem::path& path) {
   io::FolderWriter writer(path);
   const auto& family = lm_families().at(folder.family);
-  auto config = folder.config;
-  if (config.is_null() || config.size() == 0) config = family.config(*folder.model);
+  auto config = config_or(folder.config, [&] { return family.config(*folder.model); });
   const auto tensors = their_tensors(family.key_map(config), *folder.model);
   mark_config(config, family.architecture, folder.family, tensors.begin()->second.scalar_type());
   write_tensors(writer.folder() / "model.safetensors", tensors, {{"format", "pt"}});

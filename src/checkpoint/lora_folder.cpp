@@ -1,6 +1,7 @@
 #include <weft/checkpoint/lora_folder.hpp>
 
 #include "checkpoint/lora_files.hpp"
+#include "checkpoint/own_folder.hpp"
 #include "core/fail.hpp"
 
 namespace weft::checkpoint {
@@ -11,8 +12,8 @@ namespace fs = std::filesystem;
 template <class Use>
 auto with_layers(const LmFolder& folder, Use&& use) {
   const auto& family = lm_families().at(folder.family);
-  const bool known = folder.config.is_object() && folder.config.size() > 0;
-  const auto map = family.key_map(known ? folder.config : family.config(*folder.model));
+  const auto map =
+      family.key_map(config_or(folder.config, [&] { return family.config(*folder.model); }));
   const ModuleNames names;
   return use(TheirLinears(*folder.model, map, names));
 }

@@ -30,6 +30,11 @@ void check_family(const Families& families, const std::string& name,
     throw Error((folder / "config.json").string() + ": " +
                 detail::unknown_name(what, name, families.names()));
 }
+/// The configuration that a model came with, or where there is none what `make` gives.
+template <class Make>
+Json config_or(const Json& known, Make&& make) {
+  return known.is_object() && known.size() > 0 ? known : make();
+}
 /// The weights of a folder; Error that tells of pickles.
 io::Safetensors open_weights(const std::filesystem::path& folder);
 /// A module's weights under their names of the foreign layout.

@@ -5,6 +5,7 @@
 #include <weft/fusion/anyres.hpp>
 #include <weft/io/folder.hpp>
 #include <weft/nn/init.hpp>
+#include <weft/tokenizers/conversation.hpp>
 
 #include "checkpoint/own_folder.hpp"
 #include "checkpoint/vlm_texts.hpp"
@@ -16,7 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kVlmType = "weft_vlm";
-constexpr const char* kMark = "<image>";
 constexpr int64_t kOutsideTheVocabulary = -200;  // LLaVA's IMAGE_TOKEN_INDEX
 
 bool holds_vlm(const fs::path& folder) {
@@ -100,15 +100,12 @@ VlmFolder load_family(const fs::path& folder, at::ScalarType dtype) {
 
 void write_family(const VlmFolder& folder, const std::string& layout, const fs::path& target) {
   const auto& family = vlm_families().at(layout);
-  const auto config_of = [](const Json& known, auto&& make) {
-    return known.is_object() && known.size() > 0 ? known : make();
-  };
   const TowerConfig vision{
-      folder.vision.family, config_of(folder.vision.config, [&] {
+      folder.vision.family, config_or(folder.vision.config, [&] {
         return families().at(folder.vision.family).config(*folder.model->vision);
       })};
   const TowerConfig language{
-      folder.language.family, config_of(folder.language.config, [&] {
+      folder.language.family, config_or(folder.language.config, [&] {
         return lm_families().at(folder.language.family).config(*folder.model->language);
       })};
   auto config =
@@ -131,6 +128,7 @@ VlmFolder load_vlm(const fs::path& path, at::ScalarType dtype) {
   const auto folder = model_folder(path, holds_vlm);
   const bool own = family_of(folder) == kVlmType;
   auto out = own ? load_own_vlm(folder, dtype) : load_family(folder, dtype);
+  out.path = folder;
   read_texts(out, folder);
   if (!own)
     out.tiling =
@@ -187,12 +185,11 @@ VlmFolder make_vlm(const fs::path& vision, const fs::path& language,
   }
   out.model = models::Vlm(
       out.vision.encoder, std::move(connector), out.language.model,
-      models::VlmOptions{.image_token = out.tokenizer->id(kMark).value_or(kOutsideTheVocabulary),
-                         .vision_layers = options.vision_layers});
+      models::VlmOptions{
+          .image_token = out.tokenizer->id(tokenizers::kImageMark).value_or(kOutsideTheVocabulary),
+          .vision_layers = options.vision_layers});
   out.model->eval();
   return out;
 }
-
-bool is_vlm(const fs::path& path) { return holds_vlm(path) || holds_vlm(path / "model"); }
 
 }  // namespace weft::checkpoint

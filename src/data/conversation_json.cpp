@@ -127,15 +127,8 @@ std::vector<Conversation> single_turns(const Conversation& conversation) {
   for (size_t i = first; i < messages.size(); i += 2) {
     auto question = messages[i];
     auto& text = question.content;
-    size_t found = 0, count = 0;
-    while ((found = text.find(kImageMark, found)) != std::string::npos)
-      ++count, found += kImageMark.size();
-    if (count != conversation.images.size()) {
-      while ((found = text.find(kImageMark)) != std::string::npos)
-        text.erase(found, kImageMark.size());
-      text.erase(0, std::min(text.find_first_not_of(" \n"), text.size()));
-      text.insert(0, marks);
-    }
+    if (tokenizers::count_image_marks(text) != conversation.images.size())
+      text = marks + tokenizers::without_image_marks(text);
     Conversation turn{.id = conversation.id, .images = conversation.images};
     if (first == 1) turn.messages.push_back(messages.front());
     turn.messages.push_back(std::move(question));

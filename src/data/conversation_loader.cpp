@@ -4,7 +4,6 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/stack.h>
 
 #include <weft/data/conversation_loader.hpp>
 #include <weft/data/sample.hpp>
@@ -12,7 +11,9 @@
 
 #include "core/fail.hpp"
 #include "data/epoch_order.hpp"
+#include "data/loader_checks.hpp"
 #include "data/ordered_jobs.hpp"
+#include "vision/image_rows.hpp"
 
 namespace weft::data {
 namespace {
@@ -23,20 +24,8 @@ constexpr int64_t kMeasuredAtOnce = 64;
 using Rows = std::vector<std::vector<int64_t>>;  // conversations of each row
 
 void check(const ConversationLoaderOptions& o) {
-  const auto at_least = [](const char* name, int64_t value, int64_t least) {
-    if (value < least)
-      fail(ErrorKind::usage, "{}: expected at least {}, found {}", name, least, value);
-  };
-  at_least("batch_size", o.batch_size, 1);
-  at_least("workers", o.workers, 0);
-  at_least("prefetch", o.prefetch, 1);
-  at_least("pack_length", o.pack_length, 0);
-  at_least("world", o.world, 1);
-  if (o.rank < 0 || o.rank >= o.world)
-    fail(ErrorKind::usage, "rank: expected 0 to {} (world {}), found {}", o.world - 1, o.world,
-         o.rank);
-  if (!(o.max_bad_fraction >= 0 && o.max_bad_fraction <= 1))
-    fail(ErrorKind::usage, "max_bad_fraction: expected 0 to 1, found {}", o.max_bad_fraction);
+  check_loader(o);
+  check_at_least("pack_length", o.pack_length, 0);
   if (o.preferences && o.pack_length > 0)
     fail(ErrorKind::usage, "pack_length: rows of preferences cannot be packed");
 }
@@ -221,18 +210,12 @@ struct ConversationLoader::Impl {
     Made out{.batch = {.epoch = plan.epoch, .index = plan.index, .last = plan.last}};
     auto& batch = out.batch;
     std::vector<RowTokens> rows_of_batch;
-    std::vector<at::Tensor> pixels, image_rows;
-    int64_t tiles = 0;
+    std::vector<at::Tensor> pixels;
+    vision::ImageRows image_rows;
     const auto see = [&](const std::vector<VisualInput>& visuals) {
       for (const auto& visual : visuals) {
-        if (visual.row.defined()) {
-          auto placed = visual.row.clone();
-          placed[0] = tiles;
-          image_rows.push_back(placed);
-        }
-        if (!visual.pixels.defined()) continue;
-        pixels.push_back(visual.pixels);
-        tiles += visual.pixels.size(0);
+        image_rows.add(visual.row, visual.pixels.defined() ? visual.pixels.size(0) : 0);
+        if (visual.pixels.defined()) pixels.push_back(visual.pixels);
       }
     };
     for (const auto& numbers : plan.rows) {
@@ -267,7 +250,7 @@ struct ConversationLoader::Impl {
     if (rows_of_batch.empty()) return out;
     batch.text = to_input(rows_of_batch, batch.targets);
     if (!pixels.empty()) batch.images.data = at::cat(pixels);
-    if (!image_rows.empty()) batch.images.images = at::stack(image_rows);
+    batch.images.images = image_rows.images();
     return out;
   }
 

@@ -13,13 +13,6 @@ namespace {
 using tokenizers::Message;
 using tokenizers::TextSpan;
 
-size_t count_marks(std::string_view text) {
-  size_t count = 0;
-  for (size_t at = 0; (at = text.find(kImageMark, at)) != std::string_view::npos; ++count)
-    at += kImageMark.size();
-  return count;
-}
-
 /// For ascending places in code points, the same in bytes.
 class ByteOffsets {
  public:
@@ -87,7 +80,7 @@ ConversationEncoder::Row ConversationEncoder::row(const std::vector<Message>& me
                                                   const std::vector<int64_t>& visual, bool prompt,
                                                   const std::string& id) const {
   size_t marks = 0;
-  for (const auto& message : messages) marks += count_marks(message.content);
+  for (const auto& message : messages) marks += tokenizers::count_image_marks(message.content);
   if (marks != visual.size())
     throw BadSample(BadCause::image_count,
                     fmt::format("conversation '{}': {} image(s), and {} mark(s) {} in its turns",
@@ -95,9 +88,9 @@ ConversationEncoder::Row ConversationEncoder::row(const std::vector<Message>& me
   const auto rendered = chat_.render_chat(messages, {.add_generation_prompt = prompt});
   const auto& text = rendered.text;
   const auto spans = prompt ? std::vector<TextSpan>() : rendered.assistant();
-  if (count_marks(text) != visual.size())
+  if (tokenizers::count_image_marks(text) != visual.size())
     fail("conversation '{}': the chat template writes {} of its {} image marks {}: {}", id,
-         count_marks(text), visual.size(), kImageMark, text);
+         tokenizers::count_image_marks(text), visual.size(), kImageMark, text);
 
   Row out{.ids = {}, .learned = {}, .text = text};
   size_t image = 0;
@@ -134,10 +127,14 @@ ConversationEncoder::Row ConversationEncoder::row(const std::vector<Message>& me
   return out;
 }
 
-ConversationTokens ConversationEncoder::finish(Row row, const Conversation& conversation) const {
+void ConversationEncoder::check_learns(const Row& row, const Conversation& conversation) const {
   if (!row.learns(row.ids.size()))
     fail("conversation '{}': no token of it is learned, as the chat template writes no answer: {}",
          conversation.id, row.text);
+}
+
+ConversationTokens ConversationEncoder::finish(Row row, const Conversation& conversation) const {
+  check_learns(row, conversation);
   const auto length = std::min(row.ids.size(), static_cast<size_t>(options_.max_length));
   if (length < row.visual_end || !row.learns(length))
     throw BadSample(BadCause::too_long,
@@ -154,7 +151,7 @@ ConversationTokens ConversationEncoder::finish(Row row, const Conversation& conv
   return out;
 }
 
-ConversationTokens ConversationEncoder::merge(const std::vector<Row>& rows,
+ConversationTokens ConversationEncoder::merge(std::vector<Row> rows,
                                               const Conversation& conversation) const {
   auto trunk = rows.front().ids.size();
   for (const auto& row : rows) {
@@ -169,27 +166,22 @@ ConversationTokens ConversationEncoder::merge(const std::vector<Row>& rows,
          "nothing between these and an answer; take the turns 'joint' or 'alone': {}",
          conversation.id, rows.front().text);
   ConversationTokens out{.images = conversation.images};
-  const auto add = [&](const ConversationTokens& one, size_t from, int64_t branch) {
-    const auto begin = static_cast<int64_t>(from);
-    out.ids.insert(out.ids.end(), one.ids.begin() + begin, one.ids.end());
-    out.targets.insert(out.targets.end(), one.targets.begin() + begin, one.targets.end());
+  const auto add = [&](const ConversationTokens& one, size_t from, size_t to, int64_t branch) {
+    const auto begin = static_cast<int64_t>(from), end = static_cast<int64_t>(to);
+    out.ids.insert(out.ids.end(), one.ids.begin() + begin, one.ids.begin() + end);
+    out.targets.insert(out.targets.end(), one.targets.begin() + begin, one.targets.begin() + end);
     out.branches.resize(out.ids.size(), branch);
   };
   for (size_t i = 0; i < rows.size(); ++i) {
-    const auto length = rows[i].ids.size() - (i == 0 ? 0 : trunk);
-    if (i > 0 && out.ids.size() + length > static_cast<size_t>(options_.max_length)) {
+    const auto room = static_cast<size_t>(options_.max_length);
+    if (i > 0 && out.ids.size() + rows[i].ids.size() - trunk > room) {
       out.cut = true;
       continue;
     }
-    auto one = finish(rows[i], conversation);
+    const auto one = finish(std::move(rows[i]), conversation);
     out.cut = out.cut || one.cut;
-    if (i == 0) {
-      auto front = one;
-      front.ids.resize(trunk);
-      front.targets.resize(trunk);
-      add(front, 0, 0);
-    }
-    add(one, trunk, static_cast<int64_t>(i) + 1);
+    if (i == 0) add(one, 0, trunk, 0);
+    add(one, trunk, one.ids.size(), static_cast<int64_t>(i) + 1);
   }
   return out;
 }
@@ -203,10 +195,10 @@ ConversationTokens ConversationEncoder::encode(const Conversation& conversation,
   std::vector<Row> rows;
   for (const auto& turn : turns) {
     rows.push_back(row(turn.messages, visual, false, id));
-    if (!rows.back().learns(rows.back().ids.size())) finish(rows.back(), conversation);
+    check_learns(rows.back(), conversation);
   }
   return rows.size() == 1 ? finish(std::move(rows.front()), conversation)
-                          : merge(rows, conversation);
+                          : merge(std::move(rows), conversation);
 }
 
 ConversationTokens ConversationEncoder::encode_rejected(const Conversation& conversation,

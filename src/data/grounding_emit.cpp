@@ -64,7 +64,7 @@ class GroundingEmitter {
       if (label.find(mark) != std::string_view::npos)
         fail("emit_grounding: the label '{}' holds '{}', which is a mark of the format", label,
              mark);
-    return trim(label);
+    return trimmed(label);
   }
 
   std::string qwen(const std::vector<Box>& boxes, const std::vector<Point>& points,
@@ -103,7 +103,8 @@ class GroundingEmitter {
     const auto object = [&](std::string_view key, const std::string& numbers,
                             std::string_view label) {
       out += fmt::format("{}\t{{\"{}\": [{}]", out.empty() ? "" : ",\n", key, numbers);
-      if (!trim(label).empty()) out += fmt::format(", \"label\": {}", Json(trim(label)).dump());
+      if (!trimmed(label).empty())
+        out += fmt::format(", \"label\": {}", Json(trimmed(label)).dump());
       out += '}';
     };
     for (const auto& box : boxes)
@@ -138,7 +139,7 @@ class GroundingEmitter {
         const auto number = many ? std::to_string(i - begin + 1) : std::string();
         out += fmt::format(" x{0}=\"{1:.1f}\" y{0}=\"{2:.1f}\"", number, at.x / 10, at.y / 10);
       }
-      const auto label = escaped(trim(points[begin].label));
+      const auto label = escaped(trimmed(points[begin].label));
       out += fmt::format(" alt=\"{0}\">{0}</{1}>", label, name);
       begin = end;
     }

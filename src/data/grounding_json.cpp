@@ -99,7 +99,7 @@ std::string_view between(std::string_view text, bool after, bool before) {
     drop("[");
     if (!drop("```json")) drop("```");
   }
-  return trim(text).empty() ? std::string_view() : text;
+  return trimmed(text).empty() ? std::string_view() : text;
 }
 
 }  // namespace

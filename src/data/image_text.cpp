@@ -16,6 +16,7 @@
 
 #include "core/fail.hpp"
 #include "data/cursor.hpp"
+#include "data/loader_checks.hpp"
 
 namespace weft::data {
 namespace {
@@ -23,20 +24,8 @@ namespace {
 constexpr int64_t kRowsPerTurn = 4;
 
 void check(const ImageTextLoaderOptions& o) {
-  const auto at_least = [](const char* name, int64_t value, int64_t least) {
-    if (value < least)
-      fail(ErrorKind::usage, "{}: expected at least {}, found {}", name, least, value);
-  };
-  at_least("batch_size", o.batch_size, 1);
-  at_least("workers", o.workers, 0);
-  at_least("prefetch", o.prefetch, 1);
-  at_least("world", o.world, 1);
-  at_least("max_bad_in_a_row", o.max_bad_in_a_row, 1);
-  if (o.rank < 0 || o.rank >= o.world)
-    fail(ErrorKind::usage, "rank: expected 0 to {} (world {}), found {}", o.world - 1, o.world,
-         o.rank);
-  if (!(o.max_bad_fraction >= 0 && o.max_bad_fraction <= 1))
-    fail(ErrorKind::usage, "max_bad_fraction: expected 0 to 1, found {}", o.max_bad_fraction);
+  check_loader(o);
+  check_at_least("max_bad_in_a_row", o.max_bad_in_a_row, 1);
 }
 
 /// One batch in work. Rows are handed out in order, a few at a time.

@@ -10,14 +10,9 @@
 
 #include <weft/data/grounding.hpp>
 
-namespace weft::data {
+#include "core/trimmed.hpp"
 
-inline std::string_view trim(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  const auto begin = text.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos) return text.substr(0, 0);
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
+namespace weft::data {
 
 /// Where one of `marks`, which begin with '<', stands next; the text's end where none does.
 inline size_t find_mark(std::string_view text, size_t at,
@@ -109,7 +104,7 @@ class GroundedBuilder {
       return false;
     }
     out_.boxes.push_back(
-        {x1 * scale_x_, y1 * scale_y_, x2 * scale_x_, y2 * scale_y_, std::string(trim(label))});
+        {x1 * scale_x_, y1 * scale_y_, x2 * scale_x_, y2 * scale_y_, std::string(trimmed(label))});
     return true;
   }
   bool point(double x, double y, std::string_view label) {
@@ -118,11 +113,11 @@ class GroundedBuilder {
       ++out_.malformed;
       return false;
     }
-    out_.points.push_back({x * scale_x_, y * scale_y_, std::string(trim(label))});
+    out_.points.push_back({x * scale_x_, y * scale_y_, std::string(trimmed(label))});
     return true;
   }
   GroundedText finish() && {
-    if (any_) out_.text = trim(out_.text);
+    if (any_) out_.text = trimmed(out_.text);
     return std::move(out_);
   }
 

@@ -5,17 +5,13 @@
 #include <weft/data/sample.hpp>
 
 #include "core/fail.hpp"
+#include "core/trimmed.hpp"
 #include "tokenizers/unicode.hpp"
 
 namespace weft::data {
 namespace {
 
-std::string trimmed(const std::string& text) {
-  constexpr std::string_view kSpace = " \t\r\n\v\f";
-  const auto begin = text.find_first_not_of(kSpace);
-  if (begin == std::string::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
+constexpr std::string_view kSpace = " \t\r\n\v\f";
 
 [[noreturn]] void bad(const Sample& sample, BadCause cause, const std::string& what) {
   throw BadSample(cause, fmt::format("{}: sample '{}' at byte {}: {}", sample.shard, sample.key,
@@ -76,11 +72,12 @@ std::vector<std::string> captions(const Sample& sample) {
   std::vector<std::string> found, out;
   if (json != sample.fields.end()) found = captions_of_json(sample, json->second);
   for (const auto& text : found)
-    if (auto caption = trimmed(text); !caption.empty()) out.push_back(std::move(caption));
+    if (const auto caption = trimmed(text, kSpace); !caption.empty()) out.emplace_back(caption);
   if (out.empty() && txt != sample.fields.end()) {
     if (const auto valid = tokenizers::valid_utf8_prefix(txt->second); valid < txt->second.size())
       bad(sample, BadCause::bad_caption, fmt::format("the txt is not UTF-8 at byte {}", valid));
-    if (auto caption = trimmed(txt->second); !caption.empty()) out.push_back(std::move(caption));
+    if (const auto caption = trimmed(txt->second, kSpace); !caption.empty())
+      out.emplace_back(caption);
   }
   if (out.empty()) bad(sample, BadCause::missing_caption, "has no caption in a txt or json");
   return out;
@@ -89,7 +86,7 @@ std::vector<std::string> captions(const Sample& sample) {
 int64_t label(const Sample& sample) {
   const auto found = sample.fields.find("cls");
   if (found == sample.fields.end()) bad(sample, BadCause::missing_label, "has no cls");
-  const auto text = trimmed(found->second);
+  const auto text = trimmed(found->second, kSpace);
   int64_t value = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value < 0)

@@ -3,8 +3,11 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros.h>
 
-#include <weft/data/visual_reader.hpp>
+#include <weft/data/vlm_inputs.hpp>
 #include <weft/fusion/anyres.hpp>
+#include <weft/tokenizers/conversation.hpp>
+
+#include "core/fail.hpp"
 
 namespace weft::data {
 
@@ -35,6 +38,24 @@ ReadVisual visual_reader(const checkpoint::VlmFolder& folder,
   return [transform = visual_transform(folder), source = std::move(source)](int64_t number) {
     return transform(source->image(number));
   };
+}
+
+ConversationEncoder conversation_encoder(const checkpoint::VlmFolder& folder,
+                                         const std::string& style, int64_t max_length,
+                                         Turns turns) {
+  if (!folder.tokenizer)
+    fail("{}: holds no tokenizer, without which it cannot be asked", folder.path.string());
+  return {
+      folder.tokenizer,
+      tokenizers::conversation_template(style, folder.texts),
+      {.image_token = folder.model->options.image_token, .turns = turns, .max_length = max_length}};
+}
+
+std::vector<int64_t> answer_ends(const checkpoint::VlmFolder& folder,
+                                 const ConversationEncoder& encoder) {
+  auto out = checkpoint::end_tokens(folder.language);
+  for (const auto id : encoder.end_tokens()) out.push_back(id);
+  return out;
 }
 
 }  // namespace weft::data

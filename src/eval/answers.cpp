@@ -7,7 +7,9 @@
 #include <weft/eval/answers.hpp>
 #include <weft/nn/attention_record.hpp>
 
+#include "core/trimmed.hpp"
 #include "eval/eval_mode.hpp"
+#include "vision/image_rows.hpp"
 
 namespace weft::eval {
 namespace {
@@ -15,7 +17,7 @@ namespace {
 struct Prompt {
   size_t question;
   data::ConversationTokens tokens;
-  std::vector<at::Tensor> pixels, rows;  // of its images, where there are no features
+  std::vector<data::VisualInput> seen;  // its images, where there are no features
 };
 
 at::Device device_of(const models::VlmImpl& model) {
@@ -40,24 +42,18 @@ LmInput to_input(const std::vector<Prompt>& batch) {
 EncoderOutput see(models::VlmImpl& model, const std::vector<Prompt>& batch,
                   const VisualFeatures* features) {
   std::vector<int64_t> numbers;
-  std::vector<at::Tensor> pixels, rows;
-  int64_t tiles = 0;
+  std::vector<at::Tensor> pixels;
+  vision::ImageRows rows;
   for (const auto& prompt : batch) {
     numbers.insert(numbers.end(), prompt.tokens.images.begin(), prompt.tokens.images.end());
-    for (size_t i = 0; i < prompt.pixels.size(); ++i) {
-      if (!prompt.rows.empty()) {
-        rows.push_back(prompt.rows[i].clone());
-        rows.back()[0] = tiles;
-      }
-      pixels.push_back(prompt.pixels[i]);
-      tiles += prompt.pixels[i].size(0);
+    for (const auto& image : prompt.seen) {
+      rows.add(image.row, image.pixels.size(0));
+      pixels.push_back(image.pixels);
     }
   }
   if (numbers.empty()) return {};
   if (features != nullptr) return features->of(numbers);
-  EncoderInput input{.data = at::cat(pixels).to(device_of(model))};
-  if (!rows.empty()) input.images = at::stack(rows);
-  return model.see(input);
+  return model.see({.data = at::cat(pixels).to(device_of(model)), .images = rows.images()});
 }
 
 LmInput spliced(models::VlmImpl& model, const LmInput& text, EncoderOutput visual) {
@@ -65,12 +61,6 @@ LmInput spliced(models::VlmImpl& model, const LmInput& text, EncoderOutput visua
   const auto& weight = model.language->head().weight;
   visual.tokens = visual.tokens.to(weight.device(), weight.scalar_type());
   return model.splice(text, model.connector->connect({.visual = visual}).tokens);
-}
-
-std::string trimmed(const std::string& text) {
-  const auto begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
 }
 
 }  // namespace
@@ -105,8 +95,9 @@ std::vector<VisualAnswer> answer(models::VlmImpl& model, const data::Conversatio
     const auto made =
         text::generate(*model.language, input, options.generate, &encoder.tokenizer());
     for (size_t i = 0; i < batch.size(); ++i)
-      out[batch[i].question] = {
-          .text = trimmed(made[i].text), .ids = made[i].ids, .finished = made[i].finished};
+      out[batch[i].question] = {.text = std::string(trimmed(made[i].text)),
+                                .ids = made[i].ids,
+                                .finished = made[i].finished};
     done += static_cast<int64_t>(batch.size());
     batch.clear();
     if (options.progress) options.progress(done);
@@ -115,15 +106,12 @@ std::vector<VisualAnswer> answer(models::VlmImpl& model, const data::Conversatio
   for (const auto i : order) {
     const auto& question = questions[i];
     try {
-      Prompt prompt{.question = i, .tokens = {}, .pixels = {}, .rows = {}};
+      Prompt prompt{.question = i, .tokens = {}, .seen = {}};
       std::vector<int64_t> visual;
       for (const auto image : question.images) {
-        const auto seen = read(image);
+        auto seen = read(image);
         visual.push_back(seen.tokens);
-        if (features == nullptr) {
-          prompt.pixels.push_back(seen.pixels);
-          if (seen.row.defined()) prompt.rows.push_back(seen.row);
-        }
+        if (features == nullptr) prompt.seen.push_back(std::move(seen));
       }
       prompt.tokens = encoder.prompt(question.messages, question.images, visual);
       batch.push_back(std::move(prompt));

@@ -1,12 +1,12 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/stack.h>
 #include <torch/utils.h>
 
 #include <weft/eval/visual_features.hpp>
 
 #include "data/ordered_jobs.hpp"
 #include "eval/eval_mode.hpp"
+#include "vision/image_rows.hpp"
 
 namespace weft::eval {
 namespace {
@@ -86,21 +86,15 @@ data::ReadVisual VisualFeatures::reader() const {
 }
 
 EncoderOutput VisualFeatures::of(const std::vector<int64_t>& numbers) const {
-  std::vector<at::Tensor> tokens, rows;
-  int64_t tiles = 0;
+  std::vector<at::Tensor> tokens;
+  vision::ImageRows rows;
   for (const auto number : numbers) {
     const auto i = static_cast<size_t>(number);
     const auto count = first_[i + 1] - first_[i];
     tokens.push_back(tokens_.narrow(0, first_[i], count));
-    if (inputs_[i].row.defined()) {
-      rows.push_back(inputs_[i].row.clone());
-      rows.back()[0] = tiles;
-    }
-    tiles += count;
+    rows.add(inputs_[i].row, count);
   }
-  EncoderOutput out{.tokens = at::cat(tokens)};
-  if (!rows.empty()) out.images = at::stack(rows);
-  return out;
+  return {.tokens = at::cat(tokens), .images = rows.images()};
 }
 
 }  // namespace weft::eval

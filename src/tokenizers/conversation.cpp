@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <iterator>
 #include <vector>
 
@@ -64,6 +65,19 @@ constexpr const char* kChatml = R"({%- for message in messages %}
 constexpr const char* kSources[] = {kPlain, kV1, kLlama2, kChatml};
 
 }  // namespace
+
+size_t count_image_marks(std::string_view text) {
+  size_t count = 0;
+  for (size_t at = 0; (at = text.find(kImageMark, at)) != std::string_view::npos; ++count)
+    at += kImageMark.size();
+  return count;
+}
+
+std::string without_image_marks(std::string text) {
+  for (size_t at; (at = text.find(kImageMark)) != std::string::npos;)
+    text.erase(at, kImageMark.size());
+  return text.erase(0, std::min(text.find_first_not_of(" \n"), text.size()));
+}
 
 ChatTemplate conversation_template(const std::string& style, const std::filesystem::path& folder) {
   if (style == "model") return load_chat_template(folder);

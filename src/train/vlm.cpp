@@ -9,16 +9,16 @@
 namespace weft::train {
 namespace {
 
-bool trains(const torch::nn::Module& module) {
-  return std::ranges::any_of(module.parameters(),
-                             [](const Tensor& parameter) { return parameter.requires_grad(); });
-}
-
 Tensor move_to(const Tensor& tensor, at::Device device) {
   return tensor.defined() ? tensor.to(device) : tensor;
 }
 
 }  // namespace
+
+bool trains(const torch::nn::Module& module) {
+  return std::ranges::any_of(module.parameters(),
+                             [](const Tensor& parameter) { return parameter.requires_grad(); });
+}
 
 LmInput vlm_input(models::VlmImpl& model, const data::ConversationBatch& batch,
                   const eval::VisualFeatures* features) {

@@ -10,6 +10,7 @@
 #include <weft/io/resize.hpp>
 #include <weft/vision/tiles.hpp>
 
+#include "vision/image_rows.hpp"
 #include "vision/window.hpp"
 
 namespace weft::vision {
@@ -159,16 +160,13 @@ Tiles to_tiles(const std::vector<io::Image>& images, const TilingOptions& option
 
 Tiles join(const std::vector<Tiles>& parts) {
   TORCH_CHECK_VALUE(!parts.empty(), "join: at least one part is needed");
-  std::vector<at::Tensor> pixels, images;
-  int64_t count = 0;
+  std::vector<at::Tensor> pixels;
+  ImageRows rows;
   for (const auto& part : parts) {
-    auto rows = part.images.clone();
-    rows.select(1, 0).add_(count);
+    rows.add(part.images, part.pixels.size(0));
     pixels.push_back(part.pixels);
-    images.push_back(rows);
-    count += part.pixels.size(0);
   }
-  return {.pixels = at::cat(pixels), .images = at::cat(images)};
+  return {.pixels = at::cat(pixels), .images = rows.images()};
 }
 
 std::vector<TiledImage> tiled_images(const at::Tensor& images, int64_t tiles) {

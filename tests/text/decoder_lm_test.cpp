@@ -76,15 +76,20 @@ TEST(DecoderLm, PaddingOnEitherSideChangesNothing) {
   }
 }
 
+/// A model whose first layer sees four tokens, its positions learned or rotary.
+DecoderLm windowed(bool learned) {
+  auto options = small();
+  if (learned) options.rotary.dim = 0;
+  options.learned_positions = learned;
+  options.max_tokens = 32;
+  options.window = 4;
+  options.window_layers = {0};
+  return model_of(options);
+}
+
 TEST(DecoderLm, PackedTextsAreThoseOfRowsAlone) {
   for (const bool learned : {false, true}) {
-    auto options = small();
-    if (learned) options.rotary.dim = 0;
-    options.learned_positions = learned;
-    options.max_tokens = 32;
-    options.window = 4;
-    options.window_layers = {0};
-    auto model = model_of(options);
+    auto model = windowed(learned);
     const auto a = random_ids(1, 6), b = random_ids(1, 1), c = random_ids(1, 9);
     const auto segments =
         torch::cat({torch::full({1, 6}, 3, torch::kLong), torch::zeros({1, 1}, torch::kLong),
@@ -101,13 +106,7 @@ TEST(DecoderLm, PackedTextsAreThoseOfRowsAlone) {
 // Two segments, the first of a trunk with three branches.
 TEST(DecoderLm, BranchesAreTextsOfTheirOwnBehindTheirTrunk) {
   for (const bool learned : {false, true}) {
-    auto options = small();
-    if (learned) options.rotary.dim = 0;
-    options.learned_positions = learned;
-    options.max_tokens = 32;
-    options.window = 4;
-    options.window_layers = {0};
-    auto model = model_of(options);
+    auto model = windowed(learned);
     const auto trunk = random_ids(1, 5), a = random_ids(1, 3), b = random_ids(1, 1),
                c = random_ids(1, 6), other = random_ids(1, 4), d = random_ids(1, 3);
     const auto numbers = [](const std::vector<std::pair<int64_t, int64_t>>& runs) {

@@ -26,6 +26,7 @@ struct VlmFolder {
   std::string layout = "";  ///< that it was read from: a name of vlm_families(), "" = weft's own
   Json config = {};         ///< config.json of that layout; unknown fields are kept
   LoadReport report = {};   ///< what the load left aside
+  std::filesystem::path path = {};  ///< that it was read from; "" = made of parts
 };
 
 /// Loads a vision-language model into parameters of `dtype`: a layout of vlm_families(), named by
@@ -72,8 +73,5 @@ struct MakeVlmOptions {
 WEFT_API VlmFolder make_vlm(const std::filesystem::path& vision,
                             const std::filesystem::path& language,
                             const MakeVlmOptions& options = {});
-
-/// Whether load_vlm() reads `path`, by its config.json.
-WEFT_API bool is_vlm(const std::filesystem::path& path);
 
 }  // namespace weft::checkpoint

@@ -58,13 +58,15 @@ class WEFT_API ConversationEncoder {
   std::string show(const ConversationTokens& tokens, bool colour) const;
 
   const tokenizers::Tokenizer& tokenizer() const { return *tokenizer_; }
+  const tokenizers::ChatTemplate& chat() const { return chat_; }
   const ConversationEncoderOptions& options() const { return options_; }
 
  private:
   struct Row;
   Row row(const std::vector<tokenizers::Message>& messages, const std::vector<int64_t>& visual,
           bool prompt, const std::string& id) const;
-  ConversationTokens merge(const std::vector<Row>& rows, const Conversation& conversation) const;
+  void check_learns(const Row& row, const Conversation& conversation) const;
+  ConversationTokens merge(std::vector<Row> rows, const Conversation& conversation) const;
   ConversationTokens finish(Row row, const Conversation& conversation) const;
 
   std::shared_ptr<const tokenizers::Tokenizer> tokenizer_;

@@ -11,12 +11,12 @@
 #include <weft/data/bad_data.hpp>
 #include <weft/io/image.hpp>
 #include <weft/tokenizers/chat_template.hpp>
+#include <weft/tokenizers/conversation.hpp>
 
 namespace weft {
 namespace data {
 
-/// Where a message stands for an image.
-inline constexpr std::string_view kImageMark = "<image>";
+using tokenizers::kImageMark;
 
 /// What a model learns of a conversation of several turns.
 enum class Turns {

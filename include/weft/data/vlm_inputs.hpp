@@ -2,6 +2,8 @@
 
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include <weft/checkpoint/vlm_folder.hpp>
 #include <weft/core/export.hpp>
@@ -18,5 +20,15 @@ WEFT_API std::function<VisualInput(const io::Image&)> visual_transform(
 /// The same of the images of a source.
 WEFT_API ReadVisual visual_reader(const checkpoint::VlmFolder& folder,
                                   std::shared_ptr<const ConversationSource> source);
+
+/// How a folder's model reads conversations, written as `style` says (a name of
+/// tokenizers::conversation_template() or a Jinja file). Error where the folder has no tokenizer.
+WEFT_API ConversationEncoder conversation_encoder(const checkpoint::VlmFolder& folder,
+                                                  const std::string& style, int64_t max_length,
+                                                  Turns turns = Turns::joint);
+
+/// What ends an answer: the language model's end tokens and the encoder's.
+WEFT_API std::vector<int64_t> answer_ends(const checkpoint::VlmFolder& folder,
+                                          const ConversationEncoder& encoder);
 
 }  // namespace weft::data

@@ -2,11 +2,18 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include <weft/core/export.hpp>
 #include <weft/tokenizers/chat_template.hpp>
 
 namespace weft::tokenizers {
+
+/// Where a message stands for an image.
+inline constexpr std::string_view kImageMark = "<image>";
+WEFT_API size_t count_image_marks(std::string_view text);
+/// `text` without them, and without the spaces and line breaks that stood in front of the rest.
+WEFT_API std::string without_image_marks(std::string text);
 
 /// Names of conversation_template() besides "model" and files.
 inline constexpr const char* kConversationStyles[] = {"plain", "v1", "llama_2", "chatml"};

@@ -25,6 +25,9 @@ WEFT_API Tensor answer_losses(models::VlmImpl& model, const data::ConversationBa
                               ops::LossReduction reduction = ops::LossReduction::mean,
                               const eval::VisualFeatures* features = nullptr);
 
+/// Whether a parameter of the module requires a gradient.
+WEFT_API bool trains(const torch::nn::Module& module);
+
 /// Training mode for the parts of which something is trained, evaluation mode for the others.
 WEFT_API void set_modes(models::VlmImpl& model);
 
