@@ -14,12 +14,11 @@
 
 #include <weft/checkpoint/vlm_folder.hpp>
 #include <weft/data/vlm_inputs.hpp>
-#include <weft/eval/answers.hpp>
+#include <weft/eval/answer_report.hpp>
 #include <weft/eval/captions.hpp>
 #include <weft/eval/grounding.hpp>
 #include <weft/eval/vqa.hpp>
 #include <weft/io/file.hpp>
-#include <weft/report/boxes.hpp>
 #include <weft/report/console.hpp>
 #include <weft/report/html.hpp>
 #include <weft/report/stages.hpp>
@@ -73,11 +72,7 @@ struct Options {
   }
 };
 
-struct Asked {
-  std::string id, text;  // the question alone
-  weft::eval::VisualQuestion question;
-  std::vector<std::string> answers;  // right ones
-};
+using Asked = weft::eval::AskedQuestion;
 
 /// Every question of the data, behind the right answers to those before it. Captions: the first.
 std::vector<Asked> questions_of(const weft::data::ConversationSource& source,
@@ -178,37 +173,14 @@ Boxes boxes_of(const std::vector<Asked>& asked, const std::vector<std::string>& 
   return out;
 }
 
-/// Twelve of the questions with their pictures, good and bad in turns.
-void write_report(const Options& options, const std::vector<Asked>& asked,
-                  const std::vector<std::string>& said,
-                  const weft::data::ConversationSource& source, const Json& result) {
+void write_report(const Options& options, const weft::eval::AskedModel& model,
+                  const std::vector<Asked>& asked,
+                  const std::vector<weft::eval::VisualAnswer>& answers, const Json& result) {
   weft::report::HtmlReport page("Answers: " + fs::path(options.model).filename().string());
   page.heading("Result").preformatted(result.dump(2)).heading("Pictures");
-  const auto good = [&](size_t i) {
-    return std::ranges::any_of(asked[i].answers, [&](const auto& answer) {
-      return weft::eval::exact_form(answer) == weft::eval::exact_form(said[i]);
-    });
-  };
-  weft::report::LabelColours colours;
-  int shown = 0;
-  for (const bool wanted : {true, false}) {
-    int left = 6;
-    const auto step = std::max<size_t>(1, asked.size() / 97);
-    for (size_t i = 0; i < asked.size() && left > 0; i += step) {
-      if (asked[i].question.images.empty() || good(i) != wanted) continue;
-      auto picture = source.image(asked[i].question.images.front());
-      if (options.task == Task::grounding) {
-        const auto boxes = boxes_of({asked[i]}, {said[i]}, source, options);
-        picture =
-            weft::report::draw_boxes(picture, boxes.said[0].boxes, boxes.said[0].points, colours);
-      }
-      page.image(weft::io::encode_png(picture), asked[i].text + " " + said[i] +
-                                                    (wanted ? " (right)" : " (expected: ") +
-                                                    (wanted ? "" : asked[i].answers.front() + ")"));
-      --left, ++shown;
-    }
-  }
-  if (shown == 0) page.paragraph("No question has a picture.");
+  weft::eval::AnswerReportOptions how;
+  if (options.task == Task::grounding) how.boxes = options.format;
+  weft::eval::add_answers(page, model, asked, answers, how);
   page.write(fs::path(*options.out) / "report.html");
 }
 
@@ -269,6 +241,7 @@ int run(const Options& options, weft::text::GenerateOptions how) {
   stages.lap("answers");
 
   std::vector<std::string> said;
+  std::vector<eval::VisualAnswer> good;
   std::vector<Asked> answered;
   int64_t damaged = 0;
   for (size_t i = 0; i < asked.size(); ++i) {
@@ -277,6 +250,7 @@ int run(const Options& options, weft::text::GenerateOptions how) {
       continue;
     }
     said.push_back(answers[i].text);
+    good.push_back(answers[i]);
     answered.push_back(asked[i]);
   }
   if (said.empty()) throw Error("no question could be asked", ErrorKind::bad_data);
@@ -302,7 +276,8 @@ int run(const Options& options, weft::text::GenerateOptions how) {
   if (options.out) {
     fs::create_directories(*options.out);
     write_predictions(options, answered, said);
-    write_report(options, answered, said, *source, result);
+    write_report(options, {folder, encoder, *source, read, features ? &*features : nullptr},
+                 answered, good, result);
   }
   std::cout << result.dump() << std::endl;
   return 0;

@@ -36,6 +36,7 @@
 #include <weft/data/sample.hpp>
 #include <weft/data/stream.hpp>
 #include <weft/data/vlm_inputs.hpp>
+#include <weft/eval/answer_report.hpp>
 #include <weft/eval/answers.hpp>
 #include <weft/eval/attention_maps.hpp>
 #include <weft/eval/captions.hpp>

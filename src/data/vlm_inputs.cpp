@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include <ATen/core/grad_mode.h>
@@ -31,6 +32,18 @@ std::function<VisualInput(const io::Image&)> visual_transform(const checkpoint::
                                       std::lround(std::sqrt(static_cast<double>(tokens))));
     return out;
   };
+}
+
+Placement view_placement(const vision::Resolution& picture, const vision::TilingOptions& tiling) {
+  auto [height, width] = picture;
+  Placement out;
+  if (tiling.tiling == vision::Tiling::pad) {
+    out = Placement::pad_to_square(width, height);
+    width = height = std::max(width, height);
+  }
+  const auto view = vision::view_geometry(width, height, tiling.view);
+  return out.then(Placement::resize(width, height, view.width, view.height))
+      .then(Placement::crop(view.left, view.top));
 }
 
 ReadVisual visual_reader(const checkpoint::VlmFolder& folder,

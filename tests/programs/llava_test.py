@@ -67,6 +67,10 @@ class Llava(unittest.TestCase):
         lines = [json.loads(line) for line in (out / "eval/predictions.jsonl").read_text().splitlines()]
         right = [line["answer"].lower().strip(" .") in [e.lower().strip(" .") for e in line["expected"]] for line in lines]
         self.assertEqual((scored["samples"], scored["accuracy"]), (6, sum(right) / 6))
+        report = (out / "eval/report.html").read_text()
+        self.assertEqual(report.count("<summary>each token of the answer</summary>"), 6)
+        self.assertEqual(report.count("<figcaption>what the answer rests on</figcaption>"), 6)
+        self.assertEqual(report.count("(right)</figcaption>"), sum(right))
         self.assertGreater(scored["answer_by_question"]["accuracy"], 0)
         self.assertEqual(last(run(*score, "--task", "yes-no", "--single-turn", "--limit", 6, "--shuffle-images"))["samples"], 3)
         self.assertGreaterEqual(last(run(*score, "--task", "caption", "--limit", 4, "--blind"))["bleu1"], 0)

@@ -8,7 +8,9 @@
 #include <weft/checkpoint/vlm_folder.hpp>
 #include <weft/core/export.hpp>
 #include <weft/data/conversation_loader.hpp>
+#include <weft/data/grounding.hpp>
 #include <weft/io/image.hpp>
+#include <weft/vision/tiles.hpp>
 
 namespace weft::data {
 
@@ -20,6 +22,13 @@ WEFT_API std::function<VisualInput(const io::Image&)> visual_transform(
 /// The same of the images of a source.
 WEFT_API ReadVisual visual_reader(const checkpoint::VlmFolder& folder,
                                   std::shared_ptr<const ConversationSource> source);
+
+/// From a picture of that size to the view of all of it that the encoder sees, [0, view.size] a
+/// side; with tiles the first of them:
+///
+///     auto part = view_placement(size, tiling).back(Box{0, 0, S, S});   // of the picture
+WEFT_API Placement view_placement(const vision::Resolution& picture,
+                                  const vision::TilingOptions& tiling);
 
 /// How a folder's model reads conversations, written as `style` says (a name of
 /// tokenizers::conversation_template() or a Jinja file). Error where the folder has no tokenizer.
