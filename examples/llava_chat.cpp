@@ -13,6 +13,7 @@
 #include <ATen/ops/tensor.h>
 
 #include <weft/checkpoint/vlm_folder.hpp>
+#include <weft/data/token_budget.hpp>
 #include <weft/data/vlm_inputs.hpp>
 #include <weft/eval/answer_report.hpp>
 #include <weft/io/file.hpp>
@@ -109,8 +110,8 @@ class Chat {
       const auto picture = weft::io::read_image(path);
       const auto seen = transform(picture);
       if (tiles.empty()) picture_ = picture;
-      std::cerr << path << ": " << picture.width << " x " << picture.height << " pixels, "
-                << seen.tokens << " visual tokens\n";
+      std::cerr << weft::data::image_budget(path, picture, seen.tokens).line(options_.max_length)
+                << "\n";
       numbers_.push_back(static_cast<int64_t>(numbers_.size()));
       tokens_.push_back(seen.tokens);
       tiles.push_back({seen.pixels, seen.row});

@@ -18,6 +18,7 @@
 
 #include <weft/checkpoint/lora_folder.hpp>
 #include <weft/checkpoint/vlm_folder.hpp>
+#include <weft/data/token_budget.hpp>
 #include <weft/data/vlm_inputs.hpp>
 #include <weft/eval/clip_report.hpp>
 #include <weft/nn/random_state.hpp>
@@ -105,7 +106,8 @@ struct Options {
     v("pack_length", o.pack_length, "fill rows of this many tokens with samples; 0 = one a row");
     v("workers", o.workers, "threads that prepare batches");
     v("max_bad_fraction", o.max_bad_fraction, "largest share of damaged samples");
-    v("inspect", o.inspect, "print this many samples, what is learned in green, and end");
+    v("inspect", o.inspect,
+      "print this many samples, what is learned in green, and what their images take, and end");
     v("out", o.out, weft::required, "run folder: config, metrics, report, checkpoints and model");
     v("dry_run", o.dry_run, "build everything, read one batch, say what would be done");
     v("trainer", o.trainer);
@@ -245,6 +247,11 @@ int run(Options options) {
   stages.lap("models");
 
   report::Console console;
+  const auto image_tokens = data::visual_tokens(folder);
+  for (const auto& kind : data::sample_budgets(*source, [&](int64_t image) {
+         return image_tokens ? *image_tokens : read(image).tokens;
+       }))
+    console.message(kind.line(options.max_length));
   std::optional<eval::VisualFeatures> features;
   const bool trains = !options.dry_run && options.inspect == 0;
   if (trains && !tower_trains && options.feature_memory > 0) {
@@ -275,8 +282,14 @@ int run(Options options) {
                                               .max_bad_fraction = options.max_bad_fraction};
   data::ConversationLoader loader(source, encoder, read, order);
   if (options.inspect > 0) {
-    for (const auto& sample : loader.peek(options.inspect))
+    for (const auto& sample : loader.peek(options.inspect)) {
+      for (const auto image : sample.images)
+        std::cout << data::image_budget(source->image_name(image), source->image(image),
+                                        read(image).tokens)
+                         .line(options.max_length)
+                  << "\n";
       std::cout << encoder->show(sample, isatty(STDOUT_FILENO) != 0) << "\n----\n";
+    }
     return 0;
   }
   const auto* kept = features ? &*features : nullptr;

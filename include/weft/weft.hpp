@@ -35,6 +35,7 @@
 #include <weft/data/labels.hpp>
 #include <weft/data/sample.hpp>
 #include <weft/data/stream.hpp>
+#include <weft/data/token_budget.hpp>
 #include <weft/data/vlm_inputs.hpp>
 #include <weft/eval/answer_report.hpp>
 #include <weft/eval/answers.hpp>

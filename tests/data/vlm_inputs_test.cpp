@@ -41,6 +41,8 @@ TEST(VisualTransform, TellsHowManyTokensAnImageBecomes) {
   for (const auto tiling : {Tiling::none, Tiling::pad, Tiling::anyres}) {
     auto folder = folder_of(tiling);
     const auto transform = weft::data::visual_transform(folder);
+    EXPECT_EQ(weft::data::visual_tokens(folder),
+              tiling == Tiling::anyres ? std::nullopt : std::optional<int64_t>(4));
     for (const auto& [width, height] : {std::pair<int64_t, int64_t>{8, 8}, {20, 9}, {9, 31}}) {
       const auto seen = transform(picture(width, height));
       EXPECT_EQ(seen.row.defined(), tiling == Tiling::anyres);

@@ -92,7 +92,10 @@ class Llava(unittest.TestCase):
         self.assertAlmostEqual(last(done)["loss"], 0.6931, places=3)
 
     def test_samples_are_shown_with_what_is_learned(self):
-        shown = self.tune(self.work / "shown", "--inspect", 1).stdout
+        done = self.tune(self.work / "shown", "--inspect", 1)
+        self.assertIn("samples with 1 image (24 of 24): 4 visual tokens, 0.2 % of --max-length 2048", done.stderr)
+        shown = done.stdout
+        self.assertRegex(shown, r"^\S+ \(32 x 32 pixels\): 4 visual tokens, 0.2 % of --max-length 2048\n")
         self.assertIn("<image: 4 tokens>", shown)
         self.assertIn("another question about the same", shown)
         self.assertRegex(shown, r"\[\[(yes|no)<\|im_end\|>\]\]")

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,12 +15,16 @@
 
 namespace weft::data {
 
+/// How many language tokens an image becomes, where that does not depend on its size: without
+/// tiles. Learned from an empty image.
+WEFT_API std::optional<int64_t> visual_tokens(const checkpoint::VlmFolder& folder);
+
 /// From a decoded image to what a model reads, by its folder's transform. The number of language
 /// tokens is learned once, from an empty image. Thread-safe.
 WEFT_API std::function<VisualInput(const io::Image&)> visual_transform(
     const checkpoint::VlmFolder& folder);
 
-/// The same of the images of a source.
+/// visual_transform() of the images of a source.
 WEFT_API ReadVisual visual_reader(const checkpoint::VlmFolder& folder,
                                   std::shared_ptr<const ConversationSource> source);
 
