@@ -146,6 +146,11 @@ Options parse(int argc, char** argv, Options options) {
   if (options.stage != 1 && options.stage != 2)
     throw weft::Error("--stage: expected 1 or 2, found " + std::to_string(options.stage),
                       weft::ErrorKind::usage);
+  if (options.objective == Objective::preference && options.turns == weft::data::Turns::shared)
+    throw weft::Error(
+        "--objective preference: a chosen answer is weighed against a rejected one, but --turns "
+        "shared would sum the answers to all questions about an image; take joint or alone",
+        weft::ErrorKind::usage);
   return options;
 }
 
@@ -297,10 +302,10 @@ int run(Options options) {
   if (preference) {
     auto dpo = std::make_unique<train::PreferenceTask>(model, loader, options.preference, kept);
     auto all = order;
-    all.shuffle = all.drop_last = all.group_by_length = false;
     all.epochs = 1;
+    if (!options.dry_run) all.shuffle = all.drop_last = all.group_by_length = false;
     data::ConversationLoader once(source, encoder, read, all);
-    dpo->measure_reference(once, options.trainer.precision);
+    dpo->measure_reference(once, options.trainer.precision, options.dry_run ? 1 : 0);
     stages.lap("reference");
     task = std::move(dpo);
   } else {

@@ -23,11 +23,15 @@ constexpr int64_t kMeasuredAtOnce = 64;
 
 using Rows = std::vector<std::vector<int64_t>>;  // conversations of each row
 
-void check(const ConversationLoaderOptions& o) {
+void check(const ConversationLoaderOptions& o, Turns turns) {
   check_loader(o);
   check_at_least("pack_length", o.pack_length, 0);
   if (o.preferences && o.pack_length > 0)
     fail(ErrorKind::usage, "pack_length: rows of preferences cannot be packed");
+  if (o.preferences && turns == Turns::shared)
+    fail(ErrorKind::usage,
+         "preferences: a row is one answer, but the turns 'shared' put those to several questions "
+         "into one; take 'joint' or 'alone'");
 }
 
 struct Plan {
@@ -121,7 +125,7 @@ Rows pack(const std::vector<int64_t>& lengths, int64_t room, int64_t seed) {
 struct ConversationLoader::Impl {
   Impl(std::shared_ptr<const ConversationSource> s, std::shared_ptr<const ConversationEncoder> e,
        ReadVisual r, const ConversationLoaderOptions& o)
-      : options((check(o), o)),
+      : options((check(o, e->options().turns), o)),
         source(std::move(s)),
         encoder(std::move(e)),
         read(std::move(r)),

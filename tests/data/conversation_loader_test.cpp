@@ -228,6 +228,17 @@ TEST(ConversationLoader, PreferencesAreTwoRows) {
   };
   EXPECT_EQ(read(0), "good<|im_end|>");
   EXPECT_EQ(read(1), "worse than that<|im_end|>");
+
+  const auto shared = std::make_shared<weft::data::ConversationEncoder>(
+      byte_tokenizer(), weft::tokenizers::conversation_template("chatml", "/nowhere"),
+      weft::data::ConversationEncoderOptions{.image_token = kImage,
+                                             .turns = weft::data::Turns::shared});
+  EXPECT_THAT(
+      [&] {
+        ConversationLoader(source, shared, [](int64_t) { return VisualInput{.tokens = 2}; },
+                           {.batch_size = 1, .preferences = true});
+      },
+      ThrowsMessage<weft::Error>(HasSubstr("preferences: a row is one answer")));
 }
 
 }  // namespace conversation_loader_test

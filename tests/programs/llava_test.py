@@ -87,9 +87,13 @@ class Llava(unittest.TestCase):
         data = self.work / "preferences.json"
         data.write_text(json.dumps([{**row, "conversations": row["conversations"][:1], "chosen": row["conversations"][1], "rejected": "nothing"}
                                     for row in self.rows[:8]]))
-        done = run("llava_train", "--stage", 2, "--model", self.first, "--data", data, "--images", self.images, "--objective", "preference",
-                   "--batch-size", 4, "--max-steps", 1, "--out", self.work / "dpo")
-        self.assertAlmostEqual(last(done)["loss"], 0.6931, places=3)
+        train = ["llava_train", "--stage", 2, "--model", self.first, "--data", data, "--images", self.images, "--objective", "preference",
+                 "--batch-size", 4, "--max-steps", 1, "--out", self.work / "dpo"]
+        dry = last(run(*train, "--dry-run"))
+        self.assertEqual((dry["batch"], dry["samples"], round(dry["loss"], 3)), (4, 8, 0.693))
+        self.assertFalse((self.work / "dpo").exists())
+        self.assertAlmostEqual(last(run(*train))["loss"], 0.6931, places=3)
+        self.assertIn("take joint or alone", run(*train, "--turns", "shared", status=2).stderr)
 
     def test_samples_are_shown_with_what_is_learned(self):
         done = self.tune(self.work / "shown", "--inspect", 1)

@@ -80,6 +80,8 @@ struct ConversationBatch {
 /// fit, first fit in a random order that all epochs share: fewer rows, of which no token sees
 /// another conversation. Both read all texts and images' sizes at the start.
 ///
+/// Preferences go neither with packed rows nor with shared turns, Error (usage).
+///
 /// Damaged samples are counted in bad() and leave their batch smaller; a batch of which nothing
 /// remains is passed over, or with several ranks an Error. Error(bad_data) as soon as more than
 /// max_bad_fraction of all are damaged. Not itself thread-safe.
