@@ -5,7 +5,6 @@
 
 #include <weft/data/vlm_inputs.hpp>
 #include <weft/eval/answer_report.hpp>
-#include <weft/eval/vqa.hpp>
 #include <weft/io/resize.hpp>
 #include <weft/report/attention.hpp>
 #include <weft/report/boxes.hpp>
@@ -15,27 +14,15 @@ namespace {
 
 constexpr size_t kLookedAt = 97;  // questions that pictures are chosen from, about
 
-struct Boxes {
-  data::GroundedText said, expected;
-};
-
-Boxes boxes_in(const AskedQuestion& asked, const VisualAnswer& answer, const io::Image& picture,
-               data::GroundingFormat format) {
-  const auto parse = [&](const std::string& text) {
-    return data::parse_grounding(text, format, picture.width, picture.height);
-  };
-  return {parse(answer.text), parse(asked.answers.front())};
-}
-
 bool is_right(const AskedQuestion& asked, const VisualAnswer& answer) {
   return std::ranges::any_of(asked.answers, [&](const auto& right) {
     return exact_form(right) == exact_form(answer.text);
   });
 }
 
-bool is_right(const Boxes& boxes) {
-  return !boxes.said.boxes.empty() && !boxes.expected.boxes.empty() &&
-         data::iou(boxes.said.boxes.front(), boxes.expected.boxes.front()) >= 0.5;
+bool is_right(const SaidPlaces& places) {
+  const auto &said = places.said.boxes, &expected = places.expected.boxes;
+  return !said.empty() && !expected.empty() && data::iou(said.front(), expected.front()) >= 0.5;
 }
 
 /// `count` of all, evenly spread.
@@ -75,15 +62,18 @@ void add_answers(report::HtmlReport& page, const AskedModel& model,
                     "add_answers: expects an answer for each question, got ", answers.size(),
                     " for ", asked.size());
   auto vlm = model.folder.model;
-  const auto picture_of = [&](size_t i) {
-    return model.source.image(asked[i].question.images.front());
+  const auto picture_of = [&](size_t i) {  // what the model saw, if it saw one
+    const auto& shown = asked[i].question.images;
+    return model.source.image((shown.empty() ? asked[i].images : shown).front());
+  };
+  const auto places = [&](size_t i, const io::Image& picture) {
+    return places_of(asked[i], answers[i].text, picture, *options.boxes);
   };
   std::vector<size_t> right, wrong;
   for (size_t i = 0; i < asked.size(); i += std::max<size_t>(1, asked.size() / kLookedAt)) {
-    if (asked[i].question.images.empty()) continue;
-    const bool good = options.boxes
-                          ? is_right(boxes_in(asked[i], answers[i], picture_of(i), *options.boxes))
-                          : is_right(asked[i], answers[i]);
+    if (asked[i].images.empty() && asked[i].question.images.empty()) continue;
+    const bool good =
+        options.boxes ? is_right(places(i, picture_of(i))) : is_right(asked[i], answers[i]);
     (good ? right : wrong).push_back(i);
   }
   if (right.empty() && wrong.empty()) {
@@ -103,8 +93,8 @@ void add_answers(report::HtmlReport& page, const AskedModel& model,
     auto picture = picture_of(i);
     const auto& said = answers[i];
     if (options.boxes) {
-      const auto boxes = boxes_in(asked[i], said, picture, *options.boxes).said;
-      picture = report::draw_boxes(picture, boxes.boxes, boxes.points, colours);
+      const auto found = places(i, picture).said;
+      picture = report::draw_boxes(picture, found.boxes, found.points, colours);
     }
     const auto verdict = good ? std::string("right") : "expected: " + asked[i].answers.front();
     std::vector<report::Picture> pair{{io::encode_png(at_most(picture, options.side)),

@@ -106,7 +106,7 @@ TEST(AnswerReport, GoesWithoutMapsAndWithoutPictures) {
   pictures.folder.model =
       weft::models::Vlm(small->vision, weft::checkpoint::make_connector("resampler", 8, 12),
                         small->language, small->options);
-  const auto page = pictures.report({.boxes = weft::data::GroundingFormat::plain});
+  const auto page = pictures.report({.boxes = weft::eval::GroundingFormats{}});
   EXPECT_EQ(count(page, "<details>"), 0);
   EXPECT_EQ(count(page, "<img"), 1);
   EXPECT_EQ(count(page, "(right)"), 2);  // an IoU of 5/6

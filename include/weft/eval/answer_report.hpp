@@ -8,7 +8,7 @@
 
 #include <weft/checkpoint/vlm_folder.hpp>
 #include <weft/core/export.hpp>
-#include <weft/data/grounding.hpp>
+#include <weft/eval/answer_scores.hpp>
 #include <weft/eval/answers.hpp>
 #include <weft/io/image.hpp>
 #include <weft/report/html.hpp>
@@ -30,10 +30,10 @@ struct AskedModel {
 
 struct AnswerReportOptions {
   int64_t pictures = 12;
-  std::optional<data::GroundingFormat> boxes = {};  ///< are drawn; an answer is right whose first
-                                                    ///< box has an IoU of 0.5 with the expected one
-  int64_t side = 480;                               ///< longest of a picture, in pixels
-  int64_t token_side = 112;                         ///< the same of a token's own
+  /// Boxes are drawn, and an answer is right whose first one has an IoU of 0.5 with the expected.
+  std::optional<GroundingFormats> boxes = {};
+  int64_t side = 480;        ///< longest of a picture, in pixels
+  int64_t token_side = 112;  ///< the same of a token's own
 };
 
 /// Questions with their pictures and answers, half of them right and half wrong where there are as

@@ -27,6 +27,7 @@ struct AskedQuestion {
   std::string id = {};    ///< its conversation's
   std::string text = {};  ///< without the turns before it and the marks of images
   VisualQuestion question = {};
+  std::vector<int64_t> images = {};       ///< its own, whatever `question` shows the model
   std::vector<std::string> answers = {};  ///< right ones
 };
 
