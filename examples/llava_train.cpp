@@ -221,6 +221,7 @@ int run(Options options) {
                                               .epochs = options.trainer.epochs,
                                               .group_by_length = options.group_by_length,
                                               .pack_length = options.pack_length,
+                                              .image_tokens = image_tokens.value_or(0),
                                               .preferences = preference,
                                               .max_bad_fraction = options.max_bad_fraction};
   data::ConversationLoader loader(source, encoder, read, order);
@@ -262,6 +263,9 @@ int run(Options options) {
   if (loader.cut() > 0)
     log.warn(std::to_string(loader.cut()) +
              " conversations were longer than --max-length; what did not fit was left out");
+  if (loader.copied() > 0)
+    log.warn(std::to_string(loader.copied()) +
+             " conversations' questions could not share their images and had a copy each");
   stages.lap("train");
   if (options.recipe.lora_rank > 0)
     train::merge_adapters(folder, fs::path(options.out) / "adapter",
@@ -275,6 +279,7 @@ int run(Options options) {
                               {"loss", summary.loss},
                               {"samples", summary.samples},
                               {"cut", loader.cut()},
+                              {"copied", loader.copied()},
                               {"bad", loader.bad().json()},
                               {"seconds", stages.json()},
                               {"total", std::round(stages.total() * 100) / 100}});

@@ -16,7 +16,8 @@ void BatchBuilder::add(const ConversationTokens& tokens, const std::vector<Visua
   row_.segments.resize(row_.ids.size(), segment_++);
   row_.branches.insert(row_.branches.end(), tokens.branches.begin(), tokens.branches.end());
   row_.branches.resize(row_.ids.size(), 0);
-  for (const auto& visual : visuals) {
+  for (size_t i = 0; i < tokens.images.size(); ++i) {
+    const auto& visual = visuals[i % visuals.size()];  // turns may have a copy each
     image_rows_.add(visual.row, visual.pixels.defined() ? visual.pixels.size(0) : 0);
     if (visual.pixels.defined()) pixels_.push_back(visual.pixels);
   }

@@ -14,7 +14,7 @@ namespace weft::data {
 /// A batch while it is put together, row by row.
 class BatchBuilder {
  public:
-  /// Appends a conversation and its images to the row that is open.
+  /// Appends a conversation to the row that is open, and its images as often as it has them.
   void add(const ConversationTokens& tokens, const std::vector<VisualInput>& visuals);
   /// What comes next stands in another row.
   void end_row();

@@ -18,6 +18,7 @@ constexpr int64_t kMeasuredAtOnce = 64;
 void check(const ConversationLoaderOptions& o, Turns turns) {
   check_loader(o);
   check_at_least("pack_length", o.pack_length, 0);
+  check_at_least("image_tokens", o.image_tokens, 0);
   if (o.preferences && o.pack_length > 0)
     fail(ErrorKind::usage, "pack_length: rows of preferences cannot be packed");
   if (o.preferences && turns == Turns::shared)
@@ -38,7 +39,7 @@ struct Damage {
 };
 struct Made {
   ConversationBatch batch = {};
-  int64_t cut = 0;
+  int64_t cut = 0, copied = 0;
   std::vector<Damage> damage = {};
 };
 
@@ -78,15 +79,20 @@ struct ConversationLoader::Impl {
     return plan;
   }
 
-  /// The tokens of a conversation and, in `visuals`, its images.
+  /// The tokens of a conversation and, in `visuals`, its images; for its length alone these are not
+  /// opened where all take as many tokens.
   std::vector<ConversationTokens> encode(int64_t number, int64_t of_epoch,
                                          std::vector<VisualInput>& visuals,
-                                         Conversation& conversation) const {
+                                         Conversation& conversation, bool length = false) const {
     conversation = source->read(number, of_epoch);
+    const auto known = options.image_tokens;
     std::vector<int64_t> tokens;
     for (const auto image : conversation.images) {
-      visuals.push_back(read(image));
-      tokens.push_back(visuals.back().tokens);
+      if (!length || known == 0) visuals.push_back(read(image));
+      tokens.push_back(length && known > 0 ? known : visuals.back().tokens);
+      if (known > 0 && tokens.back() != known)
+        fail("image '{}': takes {} visual tokens, but image_tokens says that all take {}",
+             source->image_name(image), tokens.back(), known);
     }
     std::vector<ConversationTokens> out{encoder->encode(conversation, tokens)};
     if (options.preferences) out.push_back(encoder->encode_rejected(conversation, tokens));
@@ -108,6 +114,7 @@ struct ConversationLoader::Impl {
             builder.add(made[i], visuals);
           }
           out.cut += made[0].cut;
+          out.copied += made[0].copied;
           ++batch.samples;
           batch.conversations.push_back(number);
           batch.keys.push_back(conversation.id);
@@ -143,7 +150,7 @@ struct ConversationLoader::Impl {
             Conversation conversation;
             try {
               out.lengths.push_back(
-                  static_cast<int64_t>(encode(i, 0, visuals, conversation)[0].ids.size()));
+                  static_cast<int64_t>(encode(i, 0, visuals, conversation, true)[0].ids.size()));
             } catch (const BadSample& error) {
               out.lengths.push_back(0);
               out.damage.push_back({i, error.cause(), error.what()});
@@ -183,6 +190,7 @@ struct ConversationLoader::Impl {
       taken_index = plan.last ? 0 : plan.index + 1;
       count_damage(made.damage);
       cut += made.cut;
+      copied += made.copied;
       if (made.batch.text.ids.defined()) {
         out = std::move(made.batch);
         break;
@@ -235,7 +243,7 @@ struct ConversationLoader::Impl {
   int64_t order_epoch = -1;
   int64_t epoch = 0, index = 0;  // of the next plan
   int64_t taken_epoch = 0, taken_index = 0;
-  int64_t cut = 0;
+  int64_t cut = 0, copied = 0;
   double waited = 0;
   OrderedJobs<Plan, Made> jobs;  // last: its threads read the others
 };
@@ -271,6 +279,7 @@ int64_t ConversationLoader::rows() const { return impl_->rows.rows(); }
 int64_t ConversationLoader::batches() const { return impl_->rows.batches(); }
 const BadData& ConversationLoader::bad() const { return impl_->bad; }
 int64_t ConversationLoader::cut() const { return impl_->cut; }
+int64_t ConversationLoader::copied() const { return impl_->copied; }
 double ConversationLoader::wait_seconds() const { return impl_->waited; }
 Json ConversationLoader::state() const { return impl_->state(); }
 void ConversationLoader::restore(const Json& state) { impl_->restore(state); }

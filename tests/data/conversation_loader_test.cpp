@@ -1,3 +1,4 @@
+#include <atomic>
 #include <fstream>
 #include <map>
 #include <set>
@@ -157,6 +158,38 @@ TEST(ConversationLoader, PackedRowsHoldEveryConversationOnce) {
   }
   EXPECT_EQ(seen.size(), 40u);
   EXPECT_EQ(std::set(seen.begin(), seen.end()).size(), 40u);
+}
+
+// What all images take is known: none is opened before the first batch, and the batches are those
+// that opening all would give.
+TEST(ConversationLoader, LengthsNeedNoImagesWhereAllAreAlike) {
+  const Talks talks(24);
+  std::atomic<int> opened = 0;
+  const auto read = [&](int64_t image) {
+    ++opened;
+    return VisualInput{.pixels = at::full({1, 3, 2, 2}, image, at::kByte), .tokens = 3};
+  };
+  for (const int64_t pack : {0, 200}) {
+    ConversationLoaderOptions options{
+        .batch_size = 2, .group_by_length = pack == 0, .pack_length = pack};
+    opened = 0;
+    ConversationLoader all(talks.source, talks.encoder, read, options);
+    EXPECT_EQ(opened.load(), 24);
+    options.image_tokens = 3;
+    opened = 0;
+    ConversationLoader none(talks.source, talks.encoder, read, options);
+    EXPECT_EQ(opened.load(), 0);
+    while (const auto batch = all.next()) {
+      const auto other = none.next();
+      ASSERT_TRUE(other && equal(*batch, *other));
+    }
+    EXPECT_FALSE(none.next());
+    options.image_tokens = 5;
+    ConversationLoader wrong(talks.source, talks.encoder, read, options);
+    EXPECT_THAT([&] { wrong.next(); },
+                ThrowsMessage<weft::Error>(HasSubstr("takes 3 visual tokens, but image_tokens says "
+                                                     "that all take 5")));
+  }
 }
 
 TEST(ConversationLoader, GoesOnWhereItStood) {
