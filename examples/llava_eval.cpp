@@ -35,7 +35,7 @@ struct Options {
   Task task = Task::vqa;
   std::optional<std::string> priors = {}, out = {};
   bool single_turn = false, shuffle_images = false, blind = false;
-  weft::data::GroundingFormat format = weft::data::GroundingFormat::plain;
+  std::optional<weft::data::GroundingFormat> format = {}, data_format = {};
   std::string conversation = "model", caption_prompt = "Describe the image briefly.";
   int64_t limit = 0, batch_size = 16, workers = 2, max_length = 2048;
   double feature_memory = 4;
@@ -51,7 +51,11 @@ struct Options {
     v("single_turn", o.single_turn, "ask each question in a conversation of its own");
     v("shuffle_images", o.shuffle_images, "give each question the images of another");
     v("blind", o.blind, "ask without the images");
-    v("format", o.format, "grounding: how boxes are written");
+    v("format", o.format,
+      "grounding: how the model writes boxes: plain, paligemma, molmo, qwen_vl, qwen2_vl, "
+      "qwen2_5_vl or qwen3_vl; by default paligemma where its vocabulary has the tokens, else "
+      "plain");
+    v("data_format", o.data_format, "the same of the right answers; by default as --format");
     v("conversation", o.conversation,
       "how turns are written: model, plain, v1, llama_2, chatml, or a Jinja file");
     v("caption_prompt", o.caption_prompt, "the question about images of shards with captions");
@@ -67,8 +71,8 @@ struct Options {
 };
 
 weft::Json score(const Options& options, const std::vector<weft::eval::AskedQuestion>& asked,
-                 const std::vector<std::string>& said,
-                 const weft::data::ConversationSource& source) {
+                 const std::vector<std::string>& said, const weft::data::ConversationSource& source,
+                 const weft::eval::GroundingFormats& formats) {
   using namespace weft;
   switch (options.task) {
     case Task::yes_no:
@@ -76,7 +80,7 @@ weft::Json score(const Options& options, const std::vector<weft::eval::AskedQues
     case Task::caption:
       return eval::score_captions(asked, said);
     case Task::grounding:
-      return eval::score_grounding(asked, said, source, {options.format, options.format}).json();
+      return eval::score_grounding(asked, said, source, formats).json();
     case Task::vqa:
       break;
   }
@@ -88,12 +92,12 @@ weft::Json score(const Options& options, const std::vector<weft::eval::AskedQues
 
 void write_report(const Options& options, const weft::eval::AskedModel& model,
                   const std::vector<weft::eval::AskedQuestion>& asked,
-                  const std::vector<weft::eval::VisualAnswer>& answers, const weft::Json& result) {
+                  const std::vector<weft::eval::VisualAnswer>& answers,
+                  const weft::eval::GroundingFormats& formats, const weft::Json& result) {
   weft::report::HtmlReport page("Answers: " + fs::path(options.model).filename().string());
   page.heading("Result").preformatted(result.dump(2)).heading("Pictures");
   weft::eval::AnswerReportOptions how;
-  if (options.task == Task::grounding)
-    how.boxes = weft::eval::GroundingFormats{options.format, options.format};
+  if (options.task == Task::grounding) how.boxes = formats;
   weft::eval::add_answers(page, model, asked, answers, how);
   page.write(fs::path(*options.out) / "report.html");
 }
@@ -155,14 +159,16 @@ int run(const Options& options, weft::text::GenerateOptions how) {
     answered.push_back(asked[i]);
   }
   if (said.empty()) throw Error("no question could be asked", ErrorKind::bad_data);
-  auto result = score(options, answered, said, *source);
+  eval::GroundingFormats formats{options.format.value_or(data::grounding_format(folder))};
+  formats.expected = options.data_format.value_or(formats.said);
+  auto result = score(options, answered, said, *source, formats);
   result.set("damaged", damaged);
   result.set("seconds", stages.json());
   if (options.out) {
     fs::create_directories(*options.out);
     eval::write_predictions(answered, said, fs::path(*options.out) / "predictions.jsonl");
     write_report(options, {folder, encoder, *source, read, features ? &*features : nullptr},
-                 answered, good, result);
+                 answered, good, formats, result);
   }
   std::cout << result.dump() << std::endl;
   return 0;

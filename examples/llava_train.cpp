@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <weft/checkpoint/vlm_folder.hpp>
+#include <weft/checkpoint/vocabulary.hpp>
 #include <weft/data/token_budget.hpp>
 #include <weft/data/vlm_inputs.hpp>
 #include <weft/eval/clip_report.hpp>
@@ -40,7 +41,7 @@ struct Options {
   int64_t stage = 1;
   std::optional<std::string> vision = {}, language = {}, model = {};
   weft::checkpoint::MakeVlmOptions parts = {};
-  bool vision_output = false;
+  bool vision_output = false, box_vocabulary = false;
   std::string out, data, images = "", exclude = "";
   std::string conversation = "model";
   weft::data::Turns turns = weft::data::Turns::joint;
@@ -65,6 +66,8 @@ struct Options {
       "read what the encoder gives, through its final norm; the default but for CLIP's and "
       "SigLIP's, of which the last layer but one is read");
     v("model", o.model, "in the place of --vision and --language: a run or a model's folder");
+    v("box_vocabulary", o.box_vocabulary,
+      "add PaliGemma's location tokens, <loc0000> to <loc1023>, in which --data then writes boxes");
     v("data", o.data, weft::required,
       "LLaVA's JSON or JSON lines, or WebDataset shards; several are joined by '::'");
     v("images", o.images, "folder that the paths of images in --data start from");
@@ -175,6 +178,10 @@ int run(Options options) {
   refuse_old_run(options.out, options.trainer);
   auto folder = assemble(options);
   auto& model = folder.model;
+  if (options.box_vocabulary && checkpoint::add_tokens(folder, data::location_tokens()) > 0 &&
+      !train::tunes(options.recipe, "language"))
+    throw Error("--box-vocabulary: new tokens are learned with the language model: --tune needs it",
+                ErrorKind::usage);
   train::apply_recipe(options.recipe, folder);
   const bool tower_trains = train::trains(*model->vision);
   if (options.grad_checkpointing) {
@@ -259,13 +266,7 @@ int run(Options options) {
                          train::recipe_rates(options.recipe, options.trainer.lr));
   const auto summary = trainer.run();
   if (trainer.average()) trainer.average()->copy_to_parameters();
-  if (loader.bad().total() > 0) log.warn(loader.bad().summary());
-  if (loader.cut() > 0)
-    log.warn(std::to_string(loader.cut()) +
-             " conversations were longer than --max-length; what did not fit was left out");
-  if (loader.copied() > 0)
-    log.warn(std::to_string(loader.copied()) +
-             " conversations' questions could not share their images and had a copy each");
+  for (const auto& warning : loader.warnings()) log.warn(warning);
   stages.lap("train");
   if (options.recipe.lora_rank > 0)
     train::merge_adapters(folder, fs::path(options.out) / "adapter",

@@ -146,7 +146,7 @@ void save_vlm(const VlmFolder& folder, const fs::path& path, const std::string& 
   else
     write_family(folder, layout, writer.folder());
   write_texts(folder, writer.folder());
-  const bool texts = !folder.texts.empty();
+  const bool texts = !folder.texts.empty() || folder.own_tokenizer;
   writer.keep_others(
       [&](std::string_view name) { return is_model_file(name) || (texts && is_text_file(name)); });
   writer.commit();

@@ -10,8 +10,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kBeside[] = {"merges.txt", "tokenizer_config.json",
-                                        "special_tokens_map.json", "added_tokens.json"};
+constexpr std::string_view kVocabulary[] = {"merges.txt", "added_tokens.json"};
+constexpr std::string_view kBeside[] = {"tokenizer_config.json", "special_tokens_map.json"};
 constexpr std::string_view kTemplates[] = {"chat_template.jinja", "chat_template.json"};
 
 template <size_t N>
@@ -32,15 +32,17 @@ void write_texts(const VlmFolder& model, const fs::path& target) {
   if (!model.texts.empty())
     for (const auto& entry : fs::directory_iterator(model.texts)) {
       const auto name = entry.path().filename().string();
-      if (among(tokenizers::kTokenizerFiles, name) || among(kBeside, name))
+      const bool vocabulary = among(tokenizers::kTokenizerFiles, name) || among(kVocabulary, name);
+      if (model.own_tokenizer ? among(kBeside, name) : vocabulary || among(kBeside, name))
         io::write_file(target / name, io::read_file(entry.path(), uint64_t{1} << 30));
     }
+  if (model.own_tokenizer) model.tokenizer->save(target / model.tokenizer->file_name());
   if (model.chat) io::write_file(target / "chat_template.jinja", model.chat->source());
 }
 
 bool is_text_file(std::string_view name) {
-  return among(tokenizers::kTokenizerFiles, name) || among(kBeside, name) ||
-         among(kTemplates, name);
+  return among(tokenizers::kTokenizerFiles, name) || among(kVocabulary, name) ||
+         among(kBeside, name) || among(kTemplates, name);
 }
 
 }  // namespace weft::checkpoint

@@ -280,6 +280,16 @@ int64_t ConversationLoader::batches() const { return impl_->rows.batches(); }
 const BadData& ConversationLoader::bad() const { return impl_->bad; }
 int64_t ConversationLoader::cut() const { return impl_->cut; }
 int64_t ConversationLoader::copied() const { return impl_->copied; }
+std::vector<std::string> ConversationLoader::warnings() const {
+  std::vector<std::string> out;
+  const auto add = [&](int64_t count, const char* what) {
+    if (count > 0) out.push_back(fmt::format("{} conversations{}", count, what));
+  };
+  if (bad().total() > 0) out.push_back(bad().summary());
+  add(cut(), " were longer than --max-length; what did not fit was left out");
+  add(copied(), "' questions could not share their images and had a copy each");
+  return out;
+}
 double ConversationLoader::wait_seconds() const { return impl_->waited; }
 Json ConversationLoader::state() const { return impl_->state(); }
 void ConversationLoader::restore(const Json& state) { impl_->restore(state); }

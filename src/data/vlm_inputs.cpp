@@ -88,4 +88,9 @@ std::vector<int64_t> answer_ends(const checkpoint::VlmFolder& folder,
   return out;
 }
 
+GroundingFormat grounding_format(const checkpoint::VlmFolder& folder) {
+  const bool located = folder.tokenizer && folder.tokenizer->id(location_tokens().front());
+  return located ? GroundingFormat::paligemma : GroundingFormat::plain;
+}
+
 }  // namespace weft::data

@@ -76,6 +76,9 @@ GroundingResult score_grounding(const std::vector<AskedQuestion>& asked,
     answers.push_back(std::move(places.said));
     truths.push_back(std::move(places.expected.boxes));
   }
+  if (std::ranges::all_of(truths, [](const auto& boxes) { return boxes.empty(); }))
+    fail("grounding: no right answer holds a box in the format {}",
+         enum_names<data::GroundingFormat>[static_cast<size_t>(formats.expected)]);
   return grounding(answers, truths);
 }
 

@@ -117,4 +117,39 @@ TEST(Vocabulary, OfAVisionLanguageModelStandsInItsTextConfig) {
   EXPECT_TRUE(close(after.narrow(2, 0, before.size(2)), before, 1e-5));
 }
 
+TEST(AddTokens, ToAVisionLanguageModelAreSavedWithIt) {
+  WEFT_NEEDS_REFERENCES();
+  const auto reference = weft::parity::references() / "llava" / "0";
+  auto folder = weft::checkpoint::load_vlm(reference);
+  folder.tokenizer = nullptr;
+  const auto tokens = weft::data::location_tokens();
+  EXPECT_THAT([&] { weft::checkpoint::add_tokens(folder, tokens); },
+              ThrowsMessage<weft::Error>(HasSubstr("holds no tokenizer")));
+  folder.tokenizer =
+      weft::tokenizers::train_byte_level_bpe({"the dog and the ball"}, {.vocab_size = 270});
+  const auto before = folder.tokenizer->vocab_size();
+  auto clash = folder;
+  const auto placeholder = folder.model->options.image_token;
+  clash.model->options.image_token = before + 7;
+  EXPECT_THAT([&] { weft::checkpoint::add_tokens(clash, tokens); },
+              ThrowsMessage<weft::Error>(HasSubstr("'<loc0007>' would get the id")));
+  clash.model->options.image_token = placeholder;
+  EXPECT_FALSE(folder.own_tokenizer);
+
+  const auto rows = folder.model->language->info().vocab_size;
+  EXPECT_EQ(weft::checkpoint::add_tokens(folder, tokens), 1024);
+  EXPECT_EQ(folder.model->language->info().vocab_size, std::max(rows, before + 1024));
+  EXPECT_EQ(weft::checkpoint::add_tokens(folder, tokens), 0);
+  const TempFolder saved;
+  weft::checkpoint::save_vlm(folder, saved / "m", folder.layout);
+  auto again = weft::checkpoint::load_vlm(saved / "m");
+  ASSERT_TRUE(again.tokenizer);
+  const auto text = "dog <loc0012><loc1023>";
+  EXPECT_EQ(again.tokenizer->encode(text).ids, folder.tokenizer->encode(text).ids);
+  EXPECT_EQ(again.tokenizer->encode("<loc0012>").ids, std::vector<int64_t>{before + 12});
+  EXPECT_EQ(again.tokenizer->decode({before + 12}), "<loc0012>");
+  EXPECT_EQ(again.model->language->info().vocab_size, std::max(rows, before + 1024));
+  EXPECT_EQ(weft::checkpoint::add_tokens(again, tokens), 0);
+}
+
 }  // namespace checkpoint_vocabulary_test

@@ -5,6 +5,7 @@
 #include <weft/checkpoint/connectors.hpp>
 #include <weft/data/vlm_inputs.hpp>
 #include <weft/fusion/anyres.hpp>
+#include <weft/tokenizers/added_tokens.hpp>
 
 #include "support/gmock.hpp"
 #include "support/small_vlm.hpp"
@@ -102,6 +103,17 @@ TEST(ConversationEncoderOf, NamesTheFolderWithoutATokenizer) {
   EXPECT_EQ(encoder.options().image_token, kPlaceholder);
   EXPECT_EQ(encoder.options().turns, weft::data::Turns::shared);
   EXPECT_THAT(encoder.chat().source(), HasSubstr("ASSISTANT:"));
+}
+
+TEST(GroundingFormatOf, FollowsTheVocabulary) {
+  using weft::data::GroundingFormat;
+  auto folder = folder_of(weft::vision::Tiling::none);
+  EXPECT_EQ(weft::data::grounding_format(folder), GroundingFormat::plain);
+  folder.tokenizer = byte_tokenizer();
+  EXPECT_EQ(weft::data::grounding_format(folder), GroundingFormat::plain);
+  folder.tokenizer =
+      weft::tokenizers::with_added_tokens(*folder.tokenizer, weft::data::location_tokens());
+  EXPECT_EQ(weft::data::grounding_format(folder), GroundingFormat::paligemma);
 }
 
 }  // namespace vlm_inputs_test

@@ -115,6 +115,12 @@ TEST(AnswerScores, BoxesMayBeWrittenInTwoWays) {
   lost[0].images = {};
   EXPECT_THAT([&] { weft::eval::score_grounding(lost, {left}, *talks.source, {}); },
               ThrowsMessage<weft::Error>(HasSubstr("question 'a' has no image")));
+  EXPECT_THAT(
+      [&] {
+        weft::eval::score_grounding(where, {left}, *talks.source,
+                                    {GroundingFormat::plain, GroundingFormat::molmo});
+      },
+      ThrowsMessage<weft::Error>(HasSubstr("no right answer holds a box in the format molmo")));
 }
 
 }  // namespace question_set_test

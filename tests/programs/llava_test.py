@@ -95,6 +95,29 @@ class Llava(unittest.TestCase):
         self.assertAlmostEqual(last(run(*train))["loss"], 0.6931, places=3)
         self.assertIn("take joint or alone", run(*train, "--turns", "shared", status=2).stderr)
 
+    def test_boxes_in_location_tokens_are_learned_saved_and_scored(self):
+        data, out = self.work / "boxes.json", self.work / "boxes"
+        box = "<loc0256><loc0128><loc0768><loc0640>"
+        data.write_text(json.dumps([{**row, "conversations": [{"from": "human", "value": "<image>\nWhere is it?"}, {"from": "gpt", "value": box}]}
+                                    for row in self.rows[:8]]))
+        train = ["llava_train", "--model", self.first, "--data", data, "--images", self.images, "--box-vocabulary", "--batch-size", 4]
+        self.assertIn("--tune needs it", run(*train, "--stage", 1, "--out", self.work / "x", status=2).stderr)
+        # Four location tokens and the end of the turn.
+        last(run(*train, "--stage", 2, "--max-steps", 1, "--out", out))
+        line = json.loads((out / "metrics.jsonl").read_text().splitlines()[0])
+        self.assertEqual(line["answer_tokens"], 4 * 5)
+        added = {t["content"]: t["id"] for t in json.loads((out / "model/tokenizer.json").read_text())["added_tokens"]}
+        self.assertEqual(len([t for t in added if t.startswith("<loc")]), 1024)
+        self.assertEqual(json.loads((out / "model/language/config.json").read_text())["vocab_size"], added["<loc1023>"] + 1)
+        score = ["llava_eval", "--model", out, "--data", data, "--images", self.images, "--task", "grounding", "--limit", 4, "--max-new-tokens", 5]
+        scored = last(run(*score, "--out", out / "eval"))
+        self.assertEqual((scored["truths"], scored["samples"]), (4, 4))
+        self.assertIn("no right answer holds a box in the format plain", run(*score, "--data-format", "plain", status=3).stderr)
+        # A blind question's box is in the picture that it was not shown; the vocabulary is there already.
+        self.assertEqual(last(run(*score, "--blind"))["truths"], 4)
+        again = ["llava_train", "--stage", 1, "--model", out, "--data", data, "--images", self.images, "--box-vocabulary", "--dry-run"]
+        self.assertEqual(last(run(*again, "--batch-size", 4, "--out", self.work / "x"))["samples"], 8)
+
     def test_samples_are_shown_with_what_is_learned(self):
         done = self.tune(self.work / "shown", "--inspect", 1)
         self.assertIn("samples with 1 image (24 of 24): 4 visual tokens, 0.2 % of --max-length 2048", done.stderr)

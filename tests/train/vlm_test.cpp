@@ -66,6 +66,7 @@ TEST(AnswerLosses, CopiedImagesLoseWhatTheyLoseAlone) {
   auto loader = talks.loader(Turns::shared, 2);
   while (loader.next()) continue;
   EXPECT_EQ(loader.copied(), 4);  // those of more than one question
+  EXPECT_THAT(loader.warnings(), ElementsAre(HasSubstr("4 conversations' questions could not")));
 }
 
 // The definition, by the model's own logits.

@@ -22,7 +22,8 @@ struct VlmFolder {
   LmFolder language = {};     ///< the model's decoder, with its generation settings
   std::shared_ptr<tokenizers::Tokenizer> tokenizer = {};  ///< null where the folder has none
   std::optional<tokenizers::ChatTemplate> chat = {};      ///< likewise
-  std::filesystem::path texts = {};   ///< folder whose tokenizer files a save copies; "" = none
+  std::filesystem::path texts = {};  ///< folder whose tokenizer files a save copies; "" = none
+  bool own_tokenizer = false;        ///< `tokenizer` is no longer that of `texts`: a save writes it
   vision::TilingOptions tiling = {};  ///< what the encoder sees of an image
   std::string layout = "";  ///< that it was read from: a name of vlm_families(), "" = weft's own
   Json config = {};         ///< config.json of that layout; unknown fields are kept

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include <weft/checkpoint/lm_folder.hpp>
 #include <weft/checkpoint/vlm_folder.hpp>
@@ -20,5 +22,15 @@ WEFT_API int64_t resize_vocabulary(LmFolder& folder, int64_t vocab_size,
 /// The same of a vision-language model's decoder.
 WEFT_API int64_t resize_vocabulary(VlmFolder& folder, int64_t vocab_size,
                                    const text::ResizeVocabularyOptions& options = {});
+
+/// Gives a vision-language model's tokenizer these tokens (tokenizers::with_added_tokens()), and
+/// its decoder the rows for them; both are saved:
+///
+///     add_tokens(folder, data::location_tokens());   // now it can learn PaliGemma's boxes
+///
+/// Returns how many are new. Error where there is no tokenizer, or the placeholder of visual tokens
+/// has one's id.
+WEFT_API int64_t add_tokens(VlmFolder& folder, const std::vector<std::string>& tokens,
+                            const text::ResizeVocabularyOptions& options = {});
 
 }  // namespace weft::checkpoint

@@ -104,9 +104,10 @@ class WEFT_API ConversationLoader {
   int64_t rows() const;     ///< in an epoch, over all ranks
   int64_t batches() const;  ///< steps in an epoch
   const BadData& bad() const;
-  int64_t cut() const;          ///< conversations that next() gave so far whose end did not fit
-  int64_t copied() const;       ///< the same of those whose turns could not share their images
-  double wait_seconds() const;  ///< spent in next() so far
+  int64_t cut() const;     ///< conversations that next() gave so far whose end did not fit
+  int64_t copied() const;  ///< the same of those whose turns could not share their images
+  std::vector<std::string> warnings() const;  ///< all three for people, each if there is any
+  double wait_seconds() const;                ///< spent in next() so far
 
   /// Where the batch after the last one taken starts. restore() takes it up under another number of
   /// workers too. Error where the data, the seed or the batches differ.

@@ -45,4 +45,8 @@ WEFT_API ConversationEncoder conversation_encoder(const checkpoint::VlmFolder& f
 WEFT_API std::vector<int64_t> answer_ends(const checkpoint::VlmFolder& folder,
                                           const ConversationEncoder& encoder);
 
+/// How a folder's model is to write boxes, as far as its vocabulary tells: paligemma where that has
+/// location tokens, else plain.
+WEFT_API GroundingFormat grounding_format(const checkpoint::VlmFolder& folder);
+
 }  // namespace weft::data

@@ -44,8 +44,8 @@ struct SaidPlaces {
 WEFT_API SaidPlaces places_of(const AskedQuestion& asked, const std::string& said,
                               const io::Image& image, const GroundingFormats& formats);
 
-/// grounding() in the first of each question's own images, which are of `source`; Error names a
-/// question that has none.
+/// grounding() in the first of each question's own images, which are of `source`. Error names a
+/// question that has none, and where no right answer holds a box in its format.
 WEFT_API GroundingResult score_grounding(const std::vector<AskedQuestion>& asked,
                                          const std::vector<std::string>& said,
                                          const data::ConversationSource& source,
