@@ -118,7 +118,8 @@ void add_answers(report::HtmlReport& page, const AskedModel& model,
   };
   for (const auto i : spread(right, rights)) show(i, true);
   for (const auto i : spread(wrong, wrongs)) show(i, false);
-  if (const auto legend = colours.legend(); !legend.empty()) page.figure(legend);
+  if (std::ranges::any_of(colours.labels(), [](const auto& label) { return !label.empty(); }))
+    page.figure(colours.legend());
 }
 
 }  // namespace weft::eval

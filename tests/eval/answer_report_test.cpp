@@ -76,14 +76,16 @@ int64_t count(const std::string& text, const std::string& part) {
 TEST(AnswerReport, ShowsRightAndWrongAnswersWithWhatTheyRestOn) {
   Pictures pictures;
   for (int64_t i = 0; i < 20; ++i)
-    pictures.ask("Question " + std::to_string(i) + "?", i % 4 == 0 ? "Yes." : "no", "yes", {i % 3});
+    pictures.ask(std::string("Question ") + std::to_string(i) + "?", i % 4 == 0 ? "Yes." : "no",
+                 "yes", {i % 3});
   const auto page = pictures.report({.pictures = 6});
   EXPECT_EQ(count(page, "(right)"), 3 * 2);  // as alternative text and as caption
   EXPECT_EQ(count(page, "(expected: yes)"), 3 * 2);
   EXPECT_EQ(count(page, "<details>"), 6);
   EXPECT_EQ(count(page, "<img"), 6 * (2 + 3));
   EXPECT_EQ(count(page, "width=\"112\""), 6 * 3);
-  EXPECT_THAT(page, HasSubstr("<figcaption>" + byte_tokenizer()->decode({70}, false) + "<"));
+  EXPECT_THAT(page,
+              HasSubstr(std::string("<figcaption>") + byte_tokenizer()->decode({70}, false) + "<"));
   // The overlay of the whole answer is that of the maps' mean.
   auto vlm = pictures.folder.model;
   const auto maps = weft::eval::answer_maps(*vlm, pictures.encoder, pictures.asked[0].question,

@@ -18,14 +18,15 @@ struct Pairs {
   Pairs() {
     auto list = Json::array();
     for (int64_t i = 0; i < 8; ++i)
-      list.push_back(Json::object(
-          {{"id", std::to_string(i)},
-           {"image", std::to_string(i % 3) + ".png"},
-           {"conversations",
-            std::vector<Json>{Json::object(
-                {{"from", "human"}, {"value", "<image>What " + std::to_string(i) + "?"}})}},
-           {"chosen", "Answer " + std::to_string(i)},
-           {"rejected", "word"}}));
+      list.push_back(
+          Json::object({{"id", std::to_string(i)},
+                        {"image", std::to_string(i % 3) + ".png"},
+                        {"conversations",
+                         std::vector<Json>{Json::object(
+                             {{"from", "human"},
+                              {"value", std::string("<image>What ") + std::to_string(i) + "?"}})}},
+                        {"chosen", std::string("Answer ") + std::to_string(i)},
+                        {"rejected", "word"}}));
     list.write(folder / "p.json");
   }
 
