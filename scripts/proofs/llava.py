@@ -12,10 +12,11 @@ import tarfile
 import tempfile
 import time
 
-from common import BIN, FLICKR, MODELS, SHARED, last_json, need, write_result
+from common import BIN, FLICKR, MODELS, NATIVE_BF16, ROOT, SHARED, last_json, need, write_result
 
 LLAVA = SHARED / "data/llava"
-SIZE = 126
+SIZE = 98  # 49 visual tokens
+PRECISION = "bf16" if NATIVE_BF16 else "fp32"  # PyTorch emulates bf16 elsewhere
 STAGE1_EPOCHS, STAGE2_EPOCHS = (int(a) for a in (sys.argv[2:4] + ["1", "3"][len(sys.argv[2:4]):]))
 MINUTES = 90
 THINGS = ("dog", "man", "woman", "boy", "girl", "water", "ball", "bike", "snow", "beach", "grass", "car", "street", "horse", "shirt", "child", "tree",
@@ -29,13 +30,13 @@ def train(stage, out, *arguments):
     """Runs a stage; a run that has ended is kept."""
     done = out / "done.json"
     if not done.exists():
-        result = last_json([BIN / "llava_train", "--stage", stage, "--precision", "bf16", "--workers", 1, "--save-every", 0, "--out", out, *arguments])
+        result = last_json([BIN / "llava_train", "--stage", stage, "--precision", PRECISION, "--workers", 1, "--save-every", 0, "--out", out, *arguments])
         done.write_text(json.dumps(result))
     return json.loads(done.read_text())
 
 
 def evaluate(model, data, images, task, *more):
-    return last_json([BIN / "llava_eval", "--model", model, "--data", data, "--images", images, "--task", task, "--precision", "bf16", *more])
+    return last_json([BIN / "llava_eval", "--model", model, "--data", data, "--images", images, "--task", task, "--precision", PRECISION, *more])
 
 
 def stem(word):
@@ -128,6 +129,25 @@ def scenes(work, name, count, held_out, seed):
     return path, folder
 
 
+def draw_scenes(val_folder, said, path):
+    """Twelve rendered validation scenes, what was asked, the model's box in black and the right one in white."""
+    from PIL import Image, ImageDraw
+    rows, columns, side, margin = 3, 4, 2 * SIZE, 34
+    sheet = Image.new("RGB", (columns * (side + 8), rows * (side + margin)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, line in enumerate(said.read_text().splitlines()[:rows * columns]):
+        one = json.loads(line)
+        x, y = i % columns * (side + 8), i // columns * (side + margin)
+        sheet.paste(Image.open(val_folder / f"{re.match('[0-9]+', one['id'])[0]}.png").resize((side, side), Image.NEAREST), (x, y))
+        for text, colour in ((one["expected"][0], "white"), (one["answer"], "black")):
+            box = [float(v) for v in re.findall(r"[0-9.]+[0-9]", text)]
+            if len(box) == 4 and box[0] <= box[2] and box[1] <= box[3]:
+                draw.rectangle([x + box[0] * side, y + box[1] * side, x + box[2] * side, y + box[3] * side], outline=colour, width=2)
+        draw.text((x + 2, y + side + 2), one["question"].strip(), fill="black")
+        draw.text((x + 2, y + side + 14), one["answer"], fill="black")
+    sheet.save(path, optimize=True)
+
+
 def without_yes_no(result):
     kinds = [k for name, k in result["by_kind"].items() if name != "yes/no"]
     count = sum(k["samples"] for k in kinds)
@@ -159,8 +179,9 @@ def main():
                       "--batch-size", 8, "--lr", 2e-4, "--connector-lr", 1e-3)
         boxes = lambda *more: evaluate(work / "s3", val, val_folder, "grounding", "--max-new-tokens", 32, *more)
         seen, blind, other = boxes("--out", work / "boxes"), boxes("--blind"), boxes("--shuffle-images")
+        draw_scenes(val_folder, work / "boxes/predictions.jsonl", ROOT / "docs/results/llava_scenes.png")
     drop = lambda result: {k: v for k, v in result.items() if k not in ("seconds", "process", "damaged")}
-    figures = {"minutes_of_both_stages": round(trained / 60, 1), "stage1": one, "stage2": two,
+    figures = {"precision": PRECISION, "image_size": SIZE, "minutes_of_both_stages": round(trained / 60, 1), "stage1": one, "stage2": two,
                "easy_vqa": drop(easy), "easy_vqa_not_yes_no": round(without_yes_no(easy), 4), "easy_vqa_shuffled_images": drop(shuffled),
                "yes_no_questions": counts, "yes_no": drop(yes_no), "yes_no_shuffled_images": drop(yes_no_shuffled), "captions": drop(captions),
                "grounding": {"minutes": round(three["process"] / 60, 1), "seen": drop(seen), "shuffled_images": drop(other), "blind": drop(blind)}}
