@@ -11,8 +11,8 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "proofs"))
-from common import FLICKR, MODELS, ROOT, need, write_result  # noqa: E402
-from vlm import LLAVA, PARTS, PRECISION, caption_questions, evaluate, samples, train, validation, without_yes_no  # noqa: E402, F401
+from common import FLICKR, ROOT, need, write_result
+from vlm import LLAVA, PARTS, PRECISION, caption_questions, evaluate, samples, train, validation, without_yes_no
 
 RESULTS = ROOT / "docs/results"
 # Few steps want higher rates than LLaVA's: the same for every arm of every study.
@@ -33,15 +33,20 @@ def main(name, doc, flags, run, draw):
                             default=default, help=f"{text} (default: {default})")
     args = parser.parse_args()
     need(LLAVA, FLICKR, *PARTS[1::2])
-    start = time.time()
     settings = {flag: getattr(args, flag) for flag in flags}
     with tempfile.TemporaryDirectory() as temporary:
         work = (args.folder or pathlib.Path(temporary)).resolve()
         work.mkdir(parents=True, exist_ok=True)
-        figures = run(args, work)
+        spent, start = work / "seconds.txt", time.time()
+        before = float(spent.read_text()) if spent.exists() else 0.0
+        try:
+            figures = run(args, work)
+        finally:  # a study that goes on later has cost both
+            seconds = before + time.time() - start
+            spent.write_text(str(seconds))
     changed = [word for flag, value in settings.items() if value != flags[flag][0]
                for word in ("--" + flag.replace("_", "-"), *map(str, value if isinstance(value, list) else [value]))]
-    result = write_result(name, {"settings": settings, "precision": PRECISION, "processor": processor(), **figures}, time.time() - start,
+    result = write_result(name, {"settings": settings, "precision": PRECISION, "processor": processor(), **figures}, seconds,
                           "study", shlex.join(["scripts/study", name, *changed]))
     draw(result, RESULTS / f"study_{name}")
     import page

@@ -17,9 +17,9 @@ BIN = pathlib.Path(tempfile.mkdtemp(prefix="weft_fake_"))
 os.environ["WEFT_BIN"] = str(BIN)
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "scripts/studies"))
-import page  # noqa: E402
-import study  # noqa: E402
-from plot import ticks  # noqa: E402
+import page
+import study
+from plot import ticks
 
 # As many words are learned as the answers have; a model's "accuracy" hangs on its flags alone, and is lower with other images.
 PROGRAMS = {"llava_train": """
