@@ -5,7 +5,8 @@
 // --task: vqa (exact match, and VQAv2's soft accuracy where a question has several references),
 // yes-no (POPE), caption (CIDEr-D, BLEU, ROUGE-L), grounding (boxes). With --shuffle-images each
 // question gets another one's images: what a model knows without looking. --out takes
-// predictions.jsonl and report.html. The last line of stdout is one JSON object.
+// predictions.jsonl and report.html. The last line of stdout is one JSON object; its "tokens" are
+// those of all questions, over "seconds.answers" a rate.
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -270,7 +271,7 @@ int run(const Options& options, weft::text::GenerateOptions how) {
 
   std::vector<std::string> said;
   std::vector<Asked> answered;
-  int64_t damaged = 0;
+  int64_t damaged = 0, prompt_tokens = 0, visual_tokens = 0, answer_tokens = 0;
   for (size_t i = 0; i < asked.size(); ++i) {
     if (!answers[i].damage.empty()) {
       if (damaged++ == 0) console.warning(answers[i].damage);
@@ -278,6 +279,9 @@ int run(const Options& options, weft::text::GenerateOptions how) {
     }
     said.push_back(answers[i].text);
     answered.push_back(asked[i]);
+    prompt_tokens += answers[i].prompt_tokens;
+    visual_tokens += answers[i].visual_tokens;
+    answer_tokens += static_cast<int64_t>(answers[i].ids.size());
   }
   if (said.empty()) throw Error("no question could be asked", ErrorKind::bad_data);
   Json result;
@@ -298,6 +302,9 @@ int run(const Options& options, weft::text::GenerateOptions how) {
     }
   }
   result.set("damaged", damaged);
+  result.set("tokens", Json::object({{"prompts", prompt_tokens},
+                                     {"visual", visual_tokens},
+                                     {"answers", answer_tokens}}));
   result.set("seconds", stages.json());
   if (options.out) {
     fs::create_directories(*options.out);

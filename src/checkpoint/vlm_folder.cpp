@@ -168,14 +168,14 @@ VlmFolder make_vlm(const fs::path& vision, const fs::path& language,
   view = image_transform(out.vision);
   if (options.image_size > 0) view.size = view.resize = options.image_size;
   if (options.tiling != vision::Tiling::none) {
-    view.resize = view.size;
+    view.resize = 0;  // tiles and squares have no crop
     view.resize_mode = vision::ResizeMode::squash;
   }
   out.tiling.tiling = options.tiling;
   out.tiling.grid_pinpoints = {};
   auto connector =
       make_connector(options.connector, visual_width(*out.vision.encoder, options.vision_layers),
-                     out.language.model->info().hidden_size, options.shuffle);
+                     out.language.model->info().hidden_size, options.shuffle, options.num_queries);
   if (options.tiling == vision::Tiling::anyres) {
     for (const auto& [rows, columns] : {std::pair{1, 2}, {2, 1}, {2, 2}, {3, 1}, {1, 3}})
       out.tiling.grid_pinpoints.push_back({rows * view.size, columns * view.size});

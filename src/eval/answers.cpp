@@ -18,6 +18,7 @@ struct Prompt {
   size_t question;
   data::ConversationTokens tokens;
   std::vector<data::VisualInput> seen;  // its images, where there are no features
+  int64_t visual_tokens = 0;
 };
 
 at::Device device_of(const models::VlmImpl& model) {
@@ -97,6 +98,8 @@ std::vector<VisualAnswer> answer(models::VlmImpl& model, const data::Conversatio
     for (size_t i = 0; i < batch.size(); ++i)
       out[batch[i].question] = {.text = std::string(trimmed(made[i].text)),
                                 .ids = made[i].ids,
+                                .prompt_tokens = static_cast<int64_t>(batch[i].tokens.ids.size()),
+                                .visual_tokens = batch[i].visual_tokens,
                                 .finished = made[i].finished};
     done += static_cast<int64_t>(batch.size());
     batch.clear();
@@ -111,6 +114,7 @@ std::vector<VisualAnswer> answer(models::VlmImpl& model, const data::Conversatio
       for (const auto image : question.images) {
         auto seen = read(image);
         visual.push_back(seen.tokens);
+        prompt.visual_tokens += seen.tokens;
         if (features == nullptr) prompt.seen.push_back(std::move(seen));
       }
       prompt.tokens = encoder.prompt(question.messages, question.images, visual);

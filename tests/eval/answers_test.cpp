@@ -54,6 +54,10 @@ TEST(Answer, IsThatOfTheQuestionAlone) {
       EXPECT_EQ(answers[i].ids, alone.ids) << i;
       EXPECT_EQ(kept[i].ids, alone.ids) << i;
       EXPECT_EQ(answers[i].damage, "");
+      for (const auto& answer : {answers[i], kept[i]}) {
+        EXPECT_EQ(answer.prompt_tokens, static_cast<int64_t>(prompt.ids.size()));
+        EXPECT_EQ(answer.visual_tokens, 4 * static_cast<int64_t>(images.size()));
+      }
     }
   }
 }

@@ -68,8 +68,25 @@ class Llava(unittest.TestCase):
         right = [line["answer"].lower().strip(" .") in [e.lower().strip(" .") for e in line["expected"]] for line in lines]
         self.assertEqual((scored["samples"], scored["accuracy"]), (6, sum(right) / 6))
         self.assertGreater(scored["answer_by_question"]["accuracy"], 0)
+        self.assertEqual(scored["tokens"]["visual"], 6 * 4)
+        self.assertGreater(scored["tokens"]["prompts"], scored["tokens"]["visual"])
+        self.assertGreaterEqual(scored["tokens"]["answers"], 6)
         self.assertEqual(last(run(*score, "--task", "yes-no", "--single-turn", "--limit", 6, "--shuffle-images"))["samples"], 3)
         self.assertGreaterEqual(last(run(*score, "--task", "caption", "--limit", 4, "--blind"))["bleu1"], 0)
+
+    def test_tiles_of_larger_copies(self):
+        out = self.work / "tiles"
+        train = ["llava_train", "--stage", 1, *PARTS, "--tiling", "anyres", "--data", self.shards, "--batch-size", 4, "--out", out]
+        # Most of a picture of 32 pixels is left by 2 x 2 tiles of 28 pixels: 4 tokens each, 4 ends of rows, and 4 tokens of the whole.
+        self.assertIn("<image: 24 tokens>", run(*train, "--inspect", 1).stdout)
+        self.assertEqual(last(run(*train, "--max-steps", 1))["steps"], 1)
+        ask = run("llava_chat", "--model", out, "--image", next(self.images.iterdir()), "--prompt", "x", "--max-new-tokens", 1)
+        self.assertIn("24 visual tokens", ask.stderr)
+
+    def test_a_resampler_of_so_many_queries(self):
+        shown = run("llava_train", "--stage", 1, *PARTS, "--connector", "resampler", "--num-queries", 3, "--data", self.shards, "--batch-size", 4,
+                    "--out", self.work / "resampler", "--inspect", 1)
+        self.assertIn("<image: 3 tokens>", shown.stdout)
 
     def test_adapters_are_written_for_peft_and_merged(self):
         out = self.work / "lora"

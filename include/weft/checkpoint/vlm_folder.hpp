@@ -49,6 +49,7 @@ WEFT_API void save_vlm(const VlmFolder& folder, const std::filesystem::path& pat
 struct MakeVlmOptions {
   std::string connector = "mlp2x_gelu";  ///< a name of make_connector()
   int64_t shuffle = 2;                   ///< as make_connector()'s
+  int64_t num_queries = 64;              ///< likewise
   std::vector<int64_t> vision_layers = {};
   int64_t image_size = 0;  ///< pixels a side; 0 = the encoder's own
   /// anyres: grids of 1 x 2, 2 x 1, 2 x 2, 1 x 3 and 3 x 1 tiles, as LLaVA-NeXT.
@@ -58,6 +59,7 @@ struct MakeVlmOptions {
   static void visit(Self& o, V&& v) {
     v("connector", o.connector, "linear, mlp2x_gelu, pixel_shuffle, average_pool or resampler");
     v("shuffle", o.shuffle, "pixel_shuffle, average_pool: this many tokens a side become one");
+    v("num_queries", o.num_queries, "resampler: tokens of an image");
     v("vision_layers", o.vision_layers,
       "layers of the encoder that are read, from the end where negative");
     v("image_size", o.image_size, "pixels a side; by default the encoder's");
