@@ -13,6 +13,7 @@ Registry<Family>& families() {
     out.add("dinov2", dinov2_family(false));
     out.add("dinov2_with_registers", dinov2_family(true));
     out.add("idefics3_vision", idefics3_vision_family());
+    out.add("internvl_vision", internvl_vision_family());
     out.add("siglip_text_model", siglip_text_family());
     out.add("siglip_vision_model", siglip_vision_family());
     out.add("smolvlm_vision", smolvlm_vision_family());
@@ -45,6 +46,7 @@ Registry<VlmFamily>& vlm_families() {
   static auto registry = [] {
     Registry<VlmFamily> out("vision-language family");
     out.add("idefics3", idefics3_family());
+    out.add("internvl", internvl_family());
     out.add("llava", llava_family());
     out.add("llava_next", llava_next_family());
     out.add("llava_onevision", llava_onevision_family());

@@ -22,6 +22,9 @@ Family vit_family();
 Family idefics3_vision_family();
 Family smolvlm_vision_family();
 
+/// Hugging Face's InternVLVisionModel.
+Family internvl_vision_family();
+
 /// timm's VisionTransformer.
 Family timm_vit_family();
 
@@ -42,6 +45,8 @@ VlmFamily llava_onevision_family();
 /// Hugging Face's Idefics3 and SmolVLM.
 VlmFamily idefics3_family();
 VlmFamily smolvlm_family();
+/// Hugging Face's InternVL.
+VlmFamily internvl_family();
 
 /// open_clip's CLIP and CustomTextCLIP with its own ViT and text transformer.
 DualFamily open_clip_family();

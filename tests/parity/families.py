@@ -56,6 +56,18 @@ def idefics3_vision(rng, index):
     return out
 
 
+def internvl_vision(rng, index):
+    out = dict(clip_vision(rng, index), attention_bias=index % 2 == 1, use_qk_norm=index in (0, 3), use_mask_token=index == 1,
+               use_mean_pooling=index % 2 == 0, norm_type="rms_norm" if index == 0 else "layer_norm", layer_scale_init_value=0.1)
+    out["image_size"], out["patch_size"] = [out["image_size"]] * 2, [out["patch_size"]] * 2
+    return out
+
+
+def side_of(value):
+    """Of a square that a configuration gives as one number or as two."""
+    return value if isinstance(value, int) else value[0]
+
+
 def clip_text(rng, index):
     vocab = rng.randrange(40, 90)
     # 2 is what configurations held before the field meant anything: the largest id ends the text then.
@@ -139,6 +151,7 @@ FAMILIES = {
     "clip_text_model": (transformers.CLIPTextConfig, clip_text, transformers.CLIPTextModel, transformers.CLIPTextModelWithProjection),
     "siglip_vision_model": (transformers.SiglipVisionConfig, clip_vision, transformers.SiglipVisionModel, transformers.SiglipVisionModel),
     "idefics3_vision": (transformers.Idefics3VisionConfig, idefics3_vision, Idefics3VisionTransformer, Idefics3VisionTransformer),
+    "internvl_vision": (transformers.InternVLVisionConfig, internvl_vision, transformers.InternVLVisionModel, transformers.InternVLVisionModel),
     "smolvlm_vision": (transformers.SmolVLMVisionConfig, idefics3_vision, SmolVLMVisionTransformer, SmolVLMVisionTransformer),
     "timm_vit": (TimmConfig, timm_vit, Timm, TimmWithHead),
     "siglip_text_model": (transformers.SiglipTextConfig, siglip_text, transformers.SiglipTextModel, transformers.SiglipTextModel),
@@ -194,7 +207,8 @@ def inputs(family, config, rng, generator):
                 ids[range(batch), lengths - 1] = config.vocab_size - 1 if config.eos_token_id == 2 else config.eos_token_id
             out[str(k)] = {"ids": ids * mask, "mask": mask}  # id 0 pads only: transformers gives its row no gradient
         return out
-    side, p = config.image_size // config.patch_size, config.patch_size
+    p = side_of(config.patch_size)
+    side = side_of(config.image_size) // p
     grids = [(side, side), (side + rng.randrange(1, 4), side + 1), (side - 1, side + rng.randrange(1, 3))]
     sizes = [(h * p, w * p) for h, w in grids]
     if family != "timm_vit":  # which takes whole patches only

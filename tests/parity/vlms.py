@@ -4,6 +4,7 @@ import transformers
 from safetensors.torch import save_file
 from transformers.models.llava_next.modeling_llava_next import get_anyres_image_grid_shape
 
+import families
 import language_models
 from families import ACTIVATIONS, randomize, shared
 
@@ -67,9 +68,18 @@ def smolvlm(rng, k):
     return out
 
 
+def internvl(rng, k):
+    draw, shuffle = language(rng, k), [2, 1, 4, 2][k]
+    tower = dict(families.internvl_vision(rng, k), model_type="internvl_vision")
+    tower["image_size"] = [tower["patch_size"][0] * shuffle * rng.choice([1, 2])] * 2
+    return dict(vision_config=tower, text_config=draw, image_token_id=IMAGE_TOKEN, downsample_ratio=1 / shuffle, projector_hidden_act=ACTIVATIONS[k],
+                vision_feature_layer=[-1, -1, -2, 1][k], tie_word_embeddings=draw["tie_word_embeddings"])
+
+
 IDEFICS = {"idefics3", "smolvlm"}
 FAMILIES = {"idefics3": (transformers.Idefics3Config, idefics3, transformers.Idefics3ForConditionalGeneration),
             "smolvlm": (transformers.SmolVLMConfig, smolvlm, transformers.SmolVLMForConditionalGeneration),
+            "internvl": (transformers.InternVLConfig, internvl, transformers.InternVLForConditionalGeneration),
             "llava": (transformers.LlavaConfig, llava, transformers.LlavaForConditionalGeneration),
             "llava_next": (transformers.LlavaNextConfig, llava_next, transformers.LlavaNextForConditionalGeneration),
             "llava_onevision": (transformers.LlavaOnevisionConfig, llava_onevision, transformers.LlavaOnevisionForConditionalGeneration)}
@@ -126,7 +136,7 @@ def visual(family, given, images=None):
 def inputs(family, k, model, rng, generator):
     """Three rows with two, one and no image among their tokens, at any place; padded on the right."""
     config = model.config
-    side, vocab = config.vision_config.image_size, config.text_config.vocab_size
+    side, vocab = families.side_of(config.vision_config.image_size), config.text_config.vocab_size
     if not hasattr(config, "image_grid_pinpoints"):
         given = {"pixels": torch.randn(3, 3, side, side, generator=generator)}
         if family in IDEFICS and k == 3:  # images that do not fill their tiles

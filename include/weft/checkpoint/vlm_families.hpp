@@ -41,8 +41,8 @@ struct VlmFamily {
   std::string processor = "";
 };
 
-/// By config.json's model_type: idefics3, llava (LLaVA-1.5), llava_next, llava_onevision (images),
-/// smolvlm (images).
+/// By config.json's model_type: idefics3, internvl, llava (LLaVA-1.5), llava_next, llava_onevision
+/// (images), smolvlm (images).
 WEFT_API Registry<VlmFamily>& vlm_families();
 
 }  // namespace weft::checkpoint
