@@ -3,26 +3,19 @@
 #include "checkpoint/config_reader.hpp"
 #include "checkpoint/family_list.hpp"
 #include "checkpoint/llava_layout.hpp"
+#include "checkpoint/vlm_parts.hpp"
 #include "core/fail.hpp"
 
 namespace weft::checkpoint {
 namespace {
 
-TowerConfig part_of_llava(const Json& config, const char* key, const Json& otherwise,
-                          const std::string& type, const std::string& family) {
-  const auto part = config.get(key, otherwise);
-  if (!part.is_object())
-    fail("config.json: '{}' must be an object, found a {}", key, part.type_name());
-  return {ConfigReader(part, family).text("model_type", type), part};
-}
-
 TowerConfig llava_vision(const Json& config, const LlavaLayout& layout) {
-  return part_of_llava(config, "vision_config", layout.vision,
-                       layout.vision.at("model_type").as_string(), layout.family);
+  return part_config(config, "vision_config", layout.vision,
+                     layout.vision.at("model_type").as_string());
 }
 
 TowerConfig llava_language(const Json& config, const LlavaLayout& layout) {
-  return part_of_llava(config, "text_config", Json::object(), layout.text, layout.family);
+  return part_config(config, "text_config", Json::object(), layout.text);
 }
 
 models::VlmOptions llava_options(const Json& config, const LlavaLayout& layout) {
@@ -99,14 +92,11 @@ Json llava_config(const models::VlmImpl& model, const Connector& between, const 
   std::vector<int64_t> layers;
   for (const auto layer : model.options.vision_layers)
     layers.push_back(layer - info.num_layers - 1);
-  const auto typed = [](const TowerConfig& part) {
-    return Json(part.config).set("model_type", part.family);
-  };
   const bool full = model.options.keep_prefix || info.prefix == 0;
   return Json::object(
       {{"model_type", family},
-       {"vision_config", typed(vision)},
-       {"text_config", typed(language)},
+       {"vision_config", typed_config(vision)},
+       {"text_config", typed_config(language)},
        {"image_token_index", model.options.image_token},
        {"projector_hidden_act", activation_name(p.activation)},
        {"multimodal_projector_bias", p.bias},

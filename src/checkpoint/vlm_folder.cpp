@@ -65,10 +65,11 @@ VlmFolder load_family(const fs::path& folder, at::ScalarType dtype) {
   out.layout = family_of(out.config);
   check_family(vlm_families(), out.layout, folder, "model_type of a vision-language model");
   const auto& family = vlm_families().at(out.layout);
-  const auto vision = family.vision(out.config), language = family.language(out.config);
-  check_family(families(), vision.family, folder);
-  check_family(lm_families(), language.family, folder);
+  check_family(families(), family.vision(out.config).family, folder);
+  check_family(lm_families(), family.language(out.config).family, folder);
   const auto file = open_weights(folder);
+  if (family.settle) family.settle(out.config, file);
+  const auto vision = family.vision(out.config), language = family.language(out.config);
   const auto map = family.key_map(out.config);
   out.vision = {.family = vision.family, .config = vision.config};
   out.language = {.family = language.family, .config = language.config};
@@ -130,9 +131,12 @@ VlmFolder load_vlm(const fs::path& path, at::ScalarType dtype) {
   auto out = own ? load_own_vlm(folder, dtype) : load_family(folder, dtype);
   out.path = folder;
   read_texts(out, folder);
-  if (!own)
-    out.tiling =
-        tiling_options(out.vision.preprocessor, (folder / "preprocessor_config.json").string());
+  if (!own) {
+    auto preprocessor = out.vision.preprocessor;
+    const auto& processor = vlm_families().at(out.layout).processor;
+    if (!processor.empty()) preprocessor.set("processor_class", processor);
+    out.tiling = tiling_options(preprocessor, (folder / "preprocessor_config.json").string());
+  }
   out.model->eval();
   return out;
 }

@@ -23,6 +23,8 @@ constexpr int kConfigurations = 4;
 /// The first `count` images of a case.
 weft::EncoderInput images_of(const weft::parity::Case& given, int64_t count) {
   const auto& pixels = given.at("pixels");
+  if (given.has("patches"))
+    return {.data = pixels.narrow(0, 0, count), .mask = given.at("patches").narrow(0, 0, count)};
   if (!given.has("images")) return {.data = pixels.narrow(0, 0, count)};
   const auto& rows = given.at("images");
   const auto tiles = count == rows.size(0) ? pixels.size(0) : rows[count][0].item<int64_t>();

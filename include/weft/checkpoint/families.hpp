@@ -36,8 +36,9 @@ struct Family {
 };
 
 /// By config.json's model_type: bert, clip_text_model, clip_vision_model, dinov2,
-/// dinov2_with_registers, siglip_text_model, siglip_vision_model, vit; and timm_vit, by its
-/// architecture. Users add theirs with families().add(...).
+/// dinov2_with_registers, idefics3_vision, internvl_vision, siglip_text_model, siglip_vision_model,
+/// smolvlm_vision, vit; and timm_vit, by its architecture. Users add theirs with
+/// families().add(...).
 WEFT_API Registry<Family>& families();
 
 }  // namespace weft::checkpoint
