@@ -45,6 +45,7 @@ Registry<VlmFamily>& vlm_families() {
     out.add("llava", llava_family());
     out.add("llava_next", llava_next_family());
     out.add("llava_onevision", llava_onevision_family());
+    out.add("paligemma", paligemma_family());
     return out;
   }();
   return registry;

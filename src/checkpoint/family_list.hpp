@@ -35,6 +35,8 @@ LmFamily opt_family();
 VlmFamily llava_family();
 VlmFamily llava_next_family();
 VlmFamily llava_onevision_family();
+/// Hugging Face's PaliGemma 1 and 2.
+VlmFamily paligemma_family();
 
 /// open_clip's CLIP and CustomTextCLIP with its own ViT and text transformer.
 DualFamily open_clip_family();

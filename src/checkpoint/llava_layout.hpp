@@ -22,6 +22,17 @@ struct LlavaLayout {
 /// The vision_config of CLIP ViT-L/14 at 336 pixels.
 Json clip_336_config();
 
+/// What config.json says of a part under `key`, or without it `otherwise`; `type` is the family of
+/// one that names none.
+TowerConfig part_of_vlm(const Json& config, const char* key, const Json& otherwise,
+                        const std::string& type, const std::string& family);
+
+/// The names of both towers in the files of that line.
+KeyMap llava_towers(const TowerConfig& vision, const TowerConfig& language);
+
+/// How config.json writes a part.
+Json typed_part(const TowerConfig& part);
+
 /// A family of that layout, whose connector is its projector.
 VlmFamily llava_like(const LlavaLayout& layout);
 

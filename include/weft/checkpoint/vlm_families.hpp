@@ -33,9 +33,12 @@ struct VlmFamily {
       config;
   /// preprocessor_config.json of such a model; without it, that of the encoder.
   std::function<Json(const models::VlmImpl& model)> preprocessor = {};
+  /// A name of tokenizers::conversation_template(): how its models are asked where their folder
+  /// has no chat template; "" = unknown.
+  std::string conversation = "";
 };
 
-/// By config.json's model_type: llava (LLaVA-1.5), llava_next, llava_onevision (images).
+/// By config.json's model_type: llava (LLaVA-1.5), llava_next, llava_onevision (images), paligemma.
 WEFT_API Registry<VlmFamily>& vlm_families();
 
 }  // namespace weft::checkpoint
