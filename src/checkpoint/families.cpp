@@ -21,6 +21,11 @@ Registry<Family>& families() {
   return registry;
 }
 
+Family encoder_family(const std::string& name) {
+  const bool decoder = !families().contains(name) && lm_families().contains(name);
+  return decoder ? decoder_family(name) : families().at(name);
+}
+
 Registry<LmFamily>& lm_families() {
   static auto registry = [] {
     Registry<LmFamily> out("model family");

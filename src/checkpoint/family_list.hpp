@@ -21,6 +21,9 @@ Family vit_family();
 /// timm's VisionTransformer.
 Family timm_vit_family();
 
+/// One of lm_families() as a text encoder.
+Family decoder_family(const std::string& name);
+
 /// Hugging Face's causal language models.
 LmFamily llama_family();
 LmFamily mistral_family();

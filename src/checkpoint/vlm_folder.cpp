@@ -167,7 +167,7 @@ VlmFolder make_vlm(const fs::path& vision, const fs::path& language,
                    const MakeVlmOptions& options) {
   VlmFolder out;
   out.vision = load_encoder(vision);
-  if (families().at(out.vision.family).role != Role::image)
+  if (encoder_family(out.vision.family).role != Role::image)
     fail("{}: expected an image encoder, found the family '{}'", vision.string(),
          out.vision.family);
   out.language = load_language_model(language);
