@@ -61,7 +61,7 @@ struct Options {
     v("blind", o.blind, "ask without the images");
     v("format", o.format, "grounding: how boxes are written");
     v("conversation", o.conversation,
-      "how turns are written: model, plain, v1, llama_2, chatml, or a Jinja file");
+      "how turns are written: model, plain, v1, llama_2, chatml, paligemma, or a Jinja file");
     v("caption_prompt", o.caption_prompt, "the question about images of shards with captions");
     v("limit", o.limit, "ask this many questions; 0 = all");
     v("batch_size", o.batch_size, "questions at a time");

@@ -24,6 +24,11 @@ Registry<Family>& families() {
   return registry;
 }
 
+Family encoder_family(const std::string& name) {
+  const bool decoder = !families().contains(name) && lm_families().contains(name);
+  return decoder ? decoder_family(name) : families().at(name);
+}
+
 Registry<LmFamily>& lm_families() {
   static auto registry = [] {
     Registry<LmFamily> out("model family");
@@ -50,6 +55,7 @@ Registry<VlmFamily>& vlm_families() {
     out.add("llava", llava_family());
     out.add("llava_next", llava_next_family());
     out.add("llava_onevision", llava_onevision_family());
+    out.add("paligemma", paligemma_family());
     out.add("smolvlm", smolvlm_family());
     return out;
   }();

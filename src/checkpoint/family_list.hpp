@@ -28,6 +28,9 @@ Family internvl_vision_family();
 /// timm's VisionTransformer.
 Family timm_vit_family();
 
+/// One of lm_families() as a text encoder.
+Family decoder_family(const std::string& name);
+
 /// Hugging Face's causal language models.
 LmFamily llama_family();
 LmFamily mistral_family();
@@ -47,6 +50,8 @@ VlmFamily idefics3_family();
 VlmFamily smolvlm_family();
 /// Hugging Face's InternVL.
 VlmFamily internvl_family();
+/// Hugging Face's PaliGemma 1 and 2.
+VlmFamily paligemma_family();
 
 /// open_clip's CLIP and CustomTextCLIP with its own ViT and text transformer.
 DualFamily open_clip_family();

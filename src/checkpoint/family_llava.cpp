@@ -41,19 +41,23 @@ models::VlmOptions llava_options(const Json& config, const LlavaLayout& layout) 
 }
 
 KeyMap llava_map(const Json& config, const LlavaLayout& layout) {
-  const auto vision = llava_vision(config, layout), language = llava_language(config, layout);
-  KeyMap map;
-  // What the first versions wrote.
-  map.alias("vision_tower.vision_model.{x...}", "vision_tower.{x...}")
-      .nest(families().at(vision.family).key_map(vision.config), "vision_tower.", "vision.")
-      .nest(lm_families().at(language.family).key_map(language.config), "language_model.",
-            "language.")
-      .rename("multi_modal_projector.linear_1.{p}", layout.projector + "layers_0.{p}")
+  auto map = llava_towers(llava_vision(config, layout), llava_language(config, layout));
+  map.rename("multi_modal_projector.linear_1.{p}", layout.projector + "layers_0.{p}")
       .rename("multi_modal_projector.linear_2.{p}", layout.projector + "layers_1.{p}");
   return map;
 }
 
 }  // namespace
+
+KeyMap llava_towers(const TowerConfig& vision, const TowerConfig& language) {
+  KeyMap map;
+  // What the first versions wrote.
+  map.alias("vision_tower.vision_model.{x...}", "vision_tower.{x...}")
+      .nest(families().at(vision.family).key_map(vision.config), "vision_tower.", "vision.")
+      .nest(lm_families().at(language.family).key_map(language.config), "language_model.",
+            "language.");
+  return map;
+}
 
 Json clip_336_config() {
   return Json::object({{"model_type", "clip_vision_model"},
@@ -88,6 +92,7 @@ Json llava_config(const models::VlmImpl& model, const Connector& between, const 
     refuse_option(family, "a projector of another depth than 2, or with shuffle, pool or norm");
   if (model.options.vision_layers.empty())
     refuse_option(family, "the encoder's tokens through its final norm (vision_layers = [])");
+  if (model.options.prefix_attention) refuse_option(family, "prefix_attention");
   const auto info = model.vision->info();
   std::vector<int64_t> layers;
   for (const auto layer : model.options.vision_layers)

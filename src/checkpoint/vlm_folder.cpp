@@ -123,6 +123,14 @@ void write_family(const VlmFolder& folder, const std::string& layout, const fs::
   config.write(target / "config.json");
 }
 
+/// How a layout's models are asked where their folder does not say it.
+std::optional<tokenizers::ChatTemplate> implied_chat(const std::string& layout,
+                                                     const fs::path& texts) {
+  const auto style = layout.empty() ? "" : vlm_families().at(layout).conversation;
+  if (style.empty()) return std::nullopt;
+  return tokenizers::conversation_template(style, texts);
+}
+
 }  // namespace
 
 VlmFolder load_vlm(const fs::path& path, at::ScalarType dtype) {
@@ -131,6 +139,7 @@ VlmFolder load_vlm(const fs::path& path, at::ScalarType dtype) {
   auto out = own ? load_own_vlm(folder, dtype) : load_family(folder, dtype);
   out.path = folder;
   read_texts(out, folder);
+  if (out.tokenizer && !out.chat) out.chat = implied_chat(out.layout, folder);
   if (!own) {
     auto preprocessor = out.vision.preprocessor;
     const auto& processor = vlm_families().at(out.layout).processor;
@@ -149,7 +158,9 @@ void save_vlm(const VlmFolder& folder, const fs::path& path, const std::string& 
     write_own_vlm(folder, writer.folder());
   else
     write_family(folder, layout, writer.folder());
-  write_texts(folder, writer.folder());
+  const auto implied = implied_chat(layout, folder.texts);
+  const bool said = !implied || !folder.chat || folder.chat->source() != implied->source();
+  write_texts(folder, writer.folder(), said);
   const bool texts = !folder.texts.empty();
   writer.keep_others(
       [&](std::string_view name) { return is_model_file(name) || (texts && is_text_file(name)); });
@@ -160,7 +171,7 @@ VlmFolder make_vlm(const fs::path& vision, const fs::path& language,
                    const MakeVlmOptions& options) {
   VlmFolder out;
   out.vision = load_encoder(vision);
-  if (families().at(out.vision.family).role != Role::image)
+  if (encoder_family(out.vision.family).role != Role::image)
     fail("{}: expected an image encoder, found the family '{}'", vision.string(),
          out.vision.family);
   out.language = load_language_model(language);
@@ -191,7 +202,8 @@ VlmFolder make_vlm(const fs::path& vision, const fs::path& language,
       out.vision.encoder, std::move(connector), out.language.model,
       models::VlmOptions{
           .image_token = out.tokenizer->id(tokenizers::kImageMark).value_or(kOutsideTheVocabulary),
-          .vision_layers = options.vision_layers});
+          .vision_layers = options.vision_layers,
+          .prefix_attention = options.prefix_attention});
   out.model->eval();
   return out;
 }

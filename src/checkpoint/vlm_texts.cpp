@@ -28,14 +28,14 @@ void read_texts(VlmFolder& model, const fs::path& folder) {
   model.texts = folder;
 }
 
-void write_texts(const VlmFolder& model, const fs::path& target) {
+void write_texts(const VlmFolder& model, const fs::path& target, bool chat) {
   if (!model.texts.empty())
     for (const auto& entry : fs::directory_iterator(model.texts)) {
       const auto name = entry.path().filename().string();
       if (among(tokenizers::kTokenizerFiles, name) || among(kBeside, name))
         io::write_file(target / name, io::read_file(entry.path(), uint64_t{1} << 30));
     }
-  if (model.chat) io::write_file(target / "chat_template.jinja", model.chat->source());
+  if (chat && model.chat) io::write_file(target / "chat_template.jinja", model.chat->source());
 }
 
 bool is_text_file(std::string_view name) {

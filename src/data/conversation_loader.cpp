@@ -48,12 +48,14 @@ struct Made {
 
 /// The tokens of a batch's rows while it is put together.
 struct RowTokens {
-  std::vector<int64_t> ids, targets, branches, segments;
+  std::vector<int64_t> ids, targets, branches, segments, spans;
 
   void add(const ConversationTokens& tokens, int64_t segment) {
     ids.insert(ids.end(), tokens.ids.begin(), tokens.ids.end());
     targets.insert(targets.end(), tokens.targets.begin(), tokens.targets.end());
     segments.resize(ids.size(), segment);
+    spans.resize(spans.size() + static_cast<size_t>(tokens.prefix), 1);
+    spans.resize(ids.size(), 0);
     if (tokens.branches.empty())
       branches.resize(ids.size(), 0);
     else
@@ -75,7 +77,7 @@ bool any_other(const std::vector<RowTokens>& rows, std::vector<int64_t> RowToken
   });
 }
 
-LmInput to_input(const std::vector<RowTokens>& rows, at::Tensor& targets) {
+LmInput to_input(const std::vector<RowTokens>& rows, bool prefixes, at::Tensor& targets) {
   size_t longest = 0;
   for (const auto& row : rows) longest = std::max(longest, row.ids.size());
   const auto T = static_cast<int64_t>(longest);
@@ -90,6 +92,7 @@ LmInput to_input(const std::vector<RowTokens>& rows, at::Tensor& targets) {
     out.segments = padded(rows, &RowTokens::segments, T, -1);
   if (any_other(rows, &RowTokens::branches))
     out.branches = padded(rows, &RowTokens::branches, T, 0);
+  if (prefixes) out.spans = padded(rows, &RowTokens::spans, T, 0);
   return out;
 }
 
@@ -248,7 +251,7 @@ struct ConversationLoader::Impl {
       if (!row.ids.empty()) rows_of_batch.push_back(std::move(row));
     }
     if (rows_of_batch.empty()) return out;
-    batch.text = to_input(rows_of_batch, batch.targets);
+    batch.text = to_input(rows_of_batch, encoder->options().prefix_attention, batch.targets);
     if (!pixels.empty()) batch.images.data = at::cat(pixels);
     batch.images.images = image_rows.images();
     return out;

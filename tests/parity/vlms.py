@@ -76,19 +76,36 @@ def internvl(rng, k):
                 vision_feature_layer=[-1, -1, -2, 1][k], tie_word_embeddings=draw["tie_word_embeddings"])
 
 
+def paligemma(rng, k):
+    text = ["gemma", "gemma2", "gemma2", "gemma"][k]
+    draw = getattr(language_models, text)(rng, k)
+    draw.update(model_type=text, vocab_size=rng.randrange(40, 90))
+    if k == 2:
+        draw.update(sliding_window=3)  # narrower than the prefix, which sees itself whole all the same
+    tower = vision(rng, k, "clip_vision_model" if k == 3 else "siglip_vision_model")
+    if k != 3:
+        tower["vision_use_head"] = k == 2
+    if k == 1:
+        tower["image_size"] += 1  # pixels beyond the last whole patch
+    width = draw["hidden_size"]
+    return dict(vision_config=tower, text_config=draw, image_token_index=IMAGE_TOKEN, projection_dim=width, hidden_size=width, vocab_size=draw["vocab_size"],
+                tie_word_embeddings=k != 2)
+
+
 IDEFICS = {"idefics3", "smolvlm"}
 FAMILIES = {"idefics3": (transformers.Idefics3Config, idefics3, transformers.Idefics3ForConditionalGeneration),
             "smolvlm": (transformers.SmolVLMConfig, smolvlm, transformers.SmolVLMForConditionalGeneration),
             "internvl": (transformers.InternVLConfig, internvl, transformers.InternVLForConditionalGeneration),
             "llava": (transformers.LlavaConfig, llava, transformers.LlavaForConditionalGeneration),
             "llava_next": (transformers.LlavaNextConfig, llava_next, transformers.LlavaNextForConditionalGeneration),
-            "llava_onevision": (transformers.LlavaOnevisionConfig, llava_onevision, transformers.LlavaOnevisionForConditionalGeneration)}
+            "llava_onevision": (transformers.LlavaOnevisionConfig, llava_onevision, transformers.LlavaOnevisionForConditionalGeneration),
+            "paligemma": (transformers.PaliGemmaConfig, paligemma, transformers.PaliGemmaForConditionalGeneration)}
 
 
 def save_model(family, k, config, generator, folder):
     model = FAMILIES[family][2](config)
     randomize(model, generator)
-    if config.text_config.model_type == "gemma":
+    if config.text_config.model_type.startswith("gemma"):
         language_models.centre_norms(model.model.text_model if family in IDEFICS else model.model.language_model)
     if k == 1:
         model = model.bfloat16()
@@ -134,7 +151,7 @@ def visual(family, given, images=None):
 
 
 def inputs(family, k, model, rng, generator):
-    """Three rows with two, one and no image among their tokens, at any place; padded on the right."""
+    """Three rows with two, one and no image among their tokens, at any place; padded on the right. types: 0 where PaliGemma's prefix is."""
     config = model.config
     side, vocab = families.side_of(config.vision_config.image_size), config.text_config.vocab_size
     if not hasattr(config, "image_grid_pinpoints"):
@@ -158,11 +175,18 @@ def inputs(family, k, model, rng, generator):
     length = max(map(len, rows))
     ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
     mask = torch.arange(length)[None] < torch.tensor([[len(row)] for row in rows])
-    return {"ids": ids, "mask": mask, "labels": torch.where(mask & (ids != IMAGE_TOKEN), ids, -100), **given}
+    labels = torch.where(mask & (ids != IMAGE_TOKEN), ids, -100)
+    if family == "paligemma":  # the end is the answer, the images and perhaps a token behind them are not
+        images = [max((i + 1 for i, token in enumerate(row) if token == IMAGE_TOKEN), default=1) for row in rows]
+        prefix = torch.tensor([[end + rng.randrange(2)] for end in images])
+        given["types"] = (torch.arange(length)[None] >= prefix).long() * mask
+        labels[given["types"] == 0] = -100
+    return {"ids": ids, "mask": mask, "labels": labels, **given}
 
 
 def run(family, model, given):
-    out = model(input_ids=given["ids"], attention_mask=given["mask"].long(), labels=given["labels"], **visual(family, given))
+    extra = {"token_type_ids": given["types"]} if "types" in given else {}
+    out = model(input_ids=given["ids"], attention_mask=given["mask"].long(), labels=given["labels"], **visual(family, given), **extra)
     return {"logits": out.logits * given["mask"][:, :, None], "loss": out.loss}
 
 
@@ -176,8 +200,9 @@ def write_cases(family, folder, rng, generator, write_gradients):
     tensors = {**given, "weight.logits": weight, **{k: v.detach() for k, v in expected.items()}}
     row = given["mask"][0]
     prompt = given["ids"][:1][:, row]
+    extra = {"token_type_ids": torch.zeros_like(prompt)} if "types" in given else {}
     with torch.no_grad():
-        greedy = load(family, folder)[0].generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), **visual(family, given, 2), max_new_tokens=10,
+        greedy = load(family, folder)[0].generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), **visual(family, given, 2), **extra, max_new_tokens=10,
                                                   do_sample=False, eos_token_id=[], pad_token_id=0)
     tensors["greedy"] = greedy[:, prompt.shape[1]:]
     save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "case-0.safetensors")

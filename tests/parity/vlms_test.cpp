@@ -32,8 +32,10 @@ weft::EncoderInput images_of(const weft::parity::Case& given, int64_t count) {
 }
 
 weft::models::VlmInput input_of(const weft::parity::Case& given) {
-  return {.text = {.ids = given.at("ids"), .mask = given.at("mask")},
-          .images = images_of(given, 3)};
+  weft::models::VlmInput out{.text = {.ids = given.at("ids"), .mask = given.at("mask")},
+                             .images = images_of(given, 3)};
+  if (given.has("types")) out.text.spans = (given.at("types") == 0).to(at::kLong);
+  return out;
 }
 
 TEST(ParityVlms, EveryRegisteredFamilyHasARow) {

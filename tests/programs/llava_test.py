@@ -96,6 +96,17 @@ class Llava(unittest.TestCase):
         self.assertTrue((out / "adapter/adapter_model.safetensors").is_file())
         self.assertTrue((out / "model/language/model.safetensors").is_file())
 
+    def test_prefixes_see_themselves_in_training_and_talk(self):
+        out = self.work / "prefix"
+        fresh = ["llava_train", "--stage", 2, *PARTS, "--prefix-attention", "--tune", "connector", "--data", self.data, "--images", self.images,
+                 "--batch-size", 4, "--max-steps", 1, "--out", out]
+        self.assertIn("take the turns 'alone'", run(*fresh, "--turns", "shared", status=2).stderr)
+        self.assertEqual(last(run(*fresh, "--turns", "alone"))["samples"], 4)
+        self.assertTrue(json.loads((out / "model/config.json").read_text())["prefix_attention"])
+        picture = next(self.images.iterdir())
+        done = run("llava_chat", "--model", out, "--image", picture, "--prompt", "What is in the image?", "--max-new-tokens", 4, "--attention-map", out / "map.png")
+        self.assertEqual(len(last(done)["ids"]), 4)
+
     def test_preferences_start_at_the_logarithm_of_two(self):
         data = self.work / "preferences.json"
         data.write_text(json.dumps([{**row, "conversations": row["conversations"][:1], "chosen": row["conversations"][1], "rejected": "nothing"}

@@ -41,6 +41,10 @@ struct Family {
 /// families().add(...).
 WEFT_API Registry<Family>& families();
 
+/// families().at(name), or one of lm_families() as a text encoder (text/lm_encoder.hpp), in the
+/// layout that it has by itself. Error for another name.
+WEFT_API Family encoder_family(const std::string& name);
+
 }  // namespace weft::checkpoint
 
 template <>

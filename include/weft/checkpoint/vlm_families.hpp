@@ -39,10 +39,13 @@ struct VlmFamily {
   /// transformers' class that makes a model's inputs, where it reads images otherwise than their
   /// preprocessor_config.json says.
   std::string processor = "";
+  /// A name of tokenizers::conversation_template(): how its models are asked where their folder
+  /// has no chat template; "" = unknown.
+  std::string conversation = "";
 };
 
 /// By config.json's model_type: idefics3, internvl, llava (LLaVA-1.5), llava_next, llava_onevision
-/// (images), smolvlm (images).
+/// (images), paligemma, smolvlm (images).
 WEFT_API Registry<VlmFamily>& vlm_families();
 
 }  // namespace weft::checkpoint

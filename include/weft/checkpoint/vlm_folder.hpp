@@ -20,7 +20,8 @@ struct VlmFolder {
   EncoderFolder vision = {};  ///< the model's encoder, with the preprocessor
   LmFolder language = {};     ///< the model's decoder, with its generation settings
   std::shared_ptr<tokenizers::Tokenizer> tokenizer = {};  ///< null where the folder has none
-  std::optional<tokenizers::ChatTemplate> chat = {};      ///< likewise
+  /// Likewise, but for a layout whose models are all asked in one way (PaliGemma).
+  std::optional<tokenizers::ChatTemplate> chat = {};
   std::filesystem::path texts = {};   ///< folder whose tokenizer files a save copies; "" = none
   vision::TilingOptions tiling = {};  ///< what the encoder sees of an image
   std::string layout = "";  ///< that it was read from: a name of vlm_families(), "" = weft's own
@@ -54,6 +55,7 @@ struct MakeVlmOptions {
   int64_t image_size = 0;  ///< pixels a side; 0 = the encoder's own
   /// anyres: grids of 1 x 2, 2 x 1, 2 x 2, 1 x 3 and 3 x 1 tiles, as LLaVA-NeXT.
   vision::Tiling tiling = vision::Tiling::none;
+  bool prefix_attention = false;  ///< as in VlmOptions
 
   template <class Self, class V>
   static void visit(Self& o, V&& v) {
@@ -66,6 +68,8 @@ struct MakeVlmOptions {
     v("tiling", o.tiling,
       "none: the encoder's own transform; pad: images padded to squares; anyres: tiles of larger "
       "copies too");
+    v("prefix_attention", o.prefix_attention,
+      "images and question see each other in both directions");
   }
 };
 
