@@ -10,13 +10,12 @@
 #include <optional>
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
 
 #include <weft/checkpoint/vlm_folder.hpp>
+#include <weft/data/token_budget.hpp>
 #include <weft/data/vlm_inputs.hpp>
-#include <weft/eval/answers.hpp>
+#include <weft/eval/answer_report.hpp>
 #include <weft/io/file.hpp>
-#include <weft/report/attention.hpp>
 #include <weft/text/generation.hpp>
 
 #include "program.hpp"
@@ -92,15 +91,11 @@ class Chat {
   void write_attention(const std::vector<int64_t>& answer, const std::string& path) {
     if (numbers_.empty())
       throw weft::Error("--attention-map: needs an --image", weft::ErrorKind::usage);
-    const auto rests = weft::eval::answer_attention(*folder_.model, prompt_, answer, visual_);
-    auto first = rests.mean(0).narrow(0, 0, tokens_.front());  // [M]
-    int64_t side = 0;
-    while (side * side < first.numel()) ++side;
-    if (side * side != first.numel())
-      throw weft::Error("--attention-map: " + std::to_string(first.numel()) +
-                        " visual tokens are no square over the picture");
-    weft::io::write_file(path, weft::io::encode_png(weft::report::attention_overlay(
-                                   picture_, first.reshape({side, side}))));
+    const auto maps = weft::eval::answer_maps(*folder_.model, prompt_, answer, visual_);
+    if (!maps.defined())
+      throw weft::Error("--attention-map: this model's visual tokens have no places in a picture");
+    weft::io::write_file(path, weft::io::encode_png(weft::eval::map_overlay(picture_, maps.mean(0),
+                                                                            folder_.tiling)));
   }
 
   const weft::data::ConversationTokens& prompt() const { return prompt_; }
@@ -109,19 +104,20 @@ class Chat {
   void see() {
     if (options_.image.empty()) return;
     const auto transform = weft::data::visual_transform(folder_);
-    std::vector<at::Tensor> pixels;
+    std::vector<weft::vision::Tiles> tiles;
     for (const auto& path : options_.image) {
       const auto picture = weft::io::read_image(path);
       const auto seen = transform(picture);
-      if (pixels.empty()) picture_ = picture;
-      std::cerr << path << ": " << picture.width << " x " << picture.height << " pixels, "
-                << seen.tokens << " visual tokens\n";
+      if (tiles.empty()) picture_ = picture;
+      std::cerr << weft::data::image_budget(path, picture, seen.tokens).line(options_.max_length)
+                << "\n";
       numbers_.push_back(static_cast<int64_t>(numbers_.size()));
       tokens_.push_back(seen.tokens);
-      pixels.push_back(seen.pixels);
+      tiles.push_back({seen.pixels, seen.row});
     }
+    const auto all = weft::vision::join(tiles);
     const at::NoGradGuard no_grad;
-    visual_ = folder_.model->see({.data = at::cat(pixels)});
+    visual_ = folder_.model->see({.data = all.pixels, .images = all.images});
   }
 
   Options options_;

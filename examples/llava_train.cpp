@@ -12,19 +12,18 @@
 #include <iostream>
 #include <memory>
 #include <optional>
-#include <sstream>
 
 #include <unistd.h>
 
-#include <weft/checkpoint/lora_folder.hpp>
 #include <weft/checkpoint/vlm_folder.hpp>
+#include <weft/data/token_budget.hpp>
 #include <weft/data/vlm_inputs.hpp>
 #include <weft/eval/clip_report.hpp>
 #include <weft/nn/random_state.hpp>
-#include <weft/report/html.hpp>
 #include <weft/report/run_log.hpp>
 #include <weft/train/preference.hpp>
 #include <weft/train/vlm.hpp>
+#include <weft/train/vlm_recipe.hpp>
 
 #include "program.hpp"
 #include "training.hpp"
@@ -46,14 +45,9 @@ struct Options {
   std::string conversation = "model";
   weft::data::Turns turns = weft::data::Turns::joint;
   int64_t max_length = 2048;
-  std::string tune;
+  weft::train::VlmRecipe recipe = {};
   Objective objective = Objective::next_token;
   weft::losses::PreferenceOptions preference = {};
-  int64_t lora_rank = 0;
-  std::optional<double> lora_alpha = {};
-  double lora_dropout = 0.05;
-  std::vector<std::string> lora_targets = {};
-  std::optional<double> connector_lr = {}, vision_lr = {};
   double warmup_ratio = 0.03, feature_memory = 4;
   bool grad_checkpointing = false, dry_run = false;
   int64_t batch_size = 16, workers = 2, pack_length = 0, inspect = 0;
@@ -69,8 +63,7 @@ struct Options {
     v("parts", o.parts);
     v("vision_output", o.vision_output,
       "read what the encoder gives, through its final norm; the default but for CLIP's and "
-      "SigLIP's, "
-      "of which the last layer but one is read");
+      "SigLIP's, of which the last layer but one is read");
     v("model", o.model, "in the place of --vision and --language: a run or a model's folder");
     v("data", o.data, weft::required,
       "LLaVA's JSON or JSON lines, or WebDataset shards; several are joined by '::'");
@@ -83,18 +76,10 @@ struct Options {
       "joint: a conversation as it is; alone: each question a sample; shared: alone, but with the "
       "images once a sequence");
     v("max_length", o.max_length, "tokens of a sample, the visual ones included");
-    v("tune", o.tune, "parts that are trained, with commas between: vision,connector,language");
+    v("recipe", o.recipe);
     v("objective", o.objective,
       "next_token, or preference: DPO on data with chosen and rejected answers");
     v("beta", o.preference.beta, "preference: how closely the model is held to what it was");
-    v("lora_rank", o.lora_rank,
-      "train adapters of this rank on the language model instead of itself; 0 = none");
-    v("lora_alpha", o.lora_alpha, "their weight, times 1 / rank; by default twice the rank");
-    v("lora_dropout", o.lora_dropout, "on what adapters read");
-    v("lora_targets", o.lora_targets,
-      "layers that get one: names or regular expressions; by default all of the language model's");
-    v("connector_lr", o.connector_lr, "learning rate of the connector");
-    v("vision_lr", o.vision_lr, "learning rate of the image encoder");
     v("warmup_ratio", o.warmup_ratio, "share of the steps, where --warmup is 0");
     v("feature_memory", o.feature_memory,
       "GB for the tokens of an image encoder that is not trained, which then runs once an image");
@@ -105,7 +90,8 @@ struct Options {
     v("pack_length", o.pack_length, "fill rows of this many tokens with samples; 0 = one a row");
     v("workers", o.workers, "threads that prepare batches");
     v("max_bad_fraction", o.max_bad_fraction, "largest share of damaged samples");
-    v("inspect", o.inspect, "print this many samples, what is learned in green, and end");
+    v("inspect", o.inspect,
+      "print this many samples, what is learned in green, and what their images take, and end");
     v("out", o.out, weft::required, "run folder: config, metrics, report, checkpoints and model");
     v("dry_run", o.dry_run, "build everything, read one batch, say what would be done");
     v("trainer", o.trainer);
@@ -115,13 +101,14 @@ struct Options {
 /// LLaVA-1.5's published settings (its scripts/v1_5).
 Options defaults(const Options& first) {
   const auto stage = first.stage;
-  const bool lora = first.lora_rank > 0, preference = first.objective == Objective::preference;
+  const bool lora = first.recipe.lora_rank > 0,
+             preference = first.objective == Objective::preference;
   Options o;
   o.trainer.lr = stage == 1 ? 1e-3 : preference ? 1e-6 : lora ? 2e-4 : 2e-5;
-  if (lora) o.connector_lr = preference ? 1e-6 : 2e-5;
+  if (lora) o.recipe.connector_lr = preference ? 1e-6 : 2e-5;
   o.batch_size = stage == 1 ? 256 : 128;
   o.conversation = stage == 1 ? "plain" : "model";
-  o.tune = stage == 1 || lora ? "connector" : "connector,language";
+  o.recipe.tune = stage == 1 || lora ? "connector" : "connector,language";
   o.trainer.wd = 0;
   o.trainer.lr_scheduler = weft::train::Schedule::cosine;
   o.trainer.grad_clip_norm = 1;
@@ -144,6 +131,11 @@ Options parse(int argc, char** argv, Options options) {
   if (options.stage != 1 && options.stage != 2)
     throw weft::Error("--stage: expected 1 or 2, found " + std::to_string(options.stage),
                       weft::ErrorKind::usage);
+  if (options.objective == Objective::preference && options.turns == weft::data::Turns::shared)
+    throw weft::Error(
+        "--objective preference: a chosen answer is weighed against a rejected one, but --turns "
+        "shared would sum the answers to all questions about an image; take joint or alone",
+        weft::ErrorKind::usage);
   return options;
 }
 
@@ -158,66 +150,23 @@ weft::checkpoint::VlmFolder assemble(const Options& options) {
   if (!options.vision || !options.language)
     throw Error("expected --vision and --language, or --model", ErrorKind::usage);
   auto parts = options.parts;
-  if (!options.vision_output && parts.vision_layers.empty()) {
-    const auto type = Json::read(fs::path(*options.vision) / "config.json").get("model_type");
-    if (type == Json("clip_vision_model") || type == Json("siglip_vision_model"))
-      parts.vision_layers = {-2};
-  }
+  if (!options.vision_output && parts.vision_layers.empty())
+    parts.vision_layers = checkpoint::usual_vision_layers(*options.vision);
   return checkpoint::make_vlm(*options.vision, *options.language, parts);
 }
 
-/// --lora-rank: adapters, which train beside the parts of --tune.
-void add_adapters(const weft::checkpoint::VlmFolder& folder, const Options& options) {
-  using namespace weft;
-  nn::LoraOptions lora{.rank = options.lora_rank,
-                       .alpha = options.lora_alpha.value_or(2.0 * options.lora_rank),
-                       .dropout = options.lora_dropout};
-  if (!options.lora_targets.empty()) lora.targets = options.lora_targets;
-  if (options.lora_targets.empty() || folder.layout.empty())
-    checkpoint::add_lora(folder.language, lora);
-  else
-    checkpoint::add_lora(folder, lora);
-  for (auto& [name, parameter] : nn::lora_parameters(*folder.model)) parameter.requires_grad_(true);
-}
-
-/// The adapters as PEFT reads them, and then as part of the weights. What Hugging Face has no
-/// layout for has that of its language model.
-void merge_adapters(weft::checkpoint::VlmFolder& folder, const Options& options) {
-  const auto path = fs::path(options.out) / "adapter";
-  if (folder.layout.empty())
-    weft::checkpoint::save_lora(folder.language, path, options.language.value_or(""));
-  else
-    weft::checkpoint::save_lora(folder, path, options.model.value_or(""));
-  weft::nn::merge_lora(*folder.model);
-}
-
-/// "a,b" -> {"a", "b"}.
-std::vector<std::string> words(const std::string& text) {
-  std::vector<std::string> out;
-  std::istringstream in(text);
-  for (std::string word; std::getline(in, word, ',');) out.push_back(word);
-  return out;
-}
-
-/// The rule of --connector-lr and --vision-lr.
-weft::train::GroupRule rates(const Options& options) {
-  std::vector<std::pair<std::string, double>> scales;
-  const auto add = [&](const char* prefix, const std::optional<double>& lr) {
-    if (lr && options.trainer.lr > 0) scales.emplace_back(prefix, *lr / options.trainer.lr);
-  };
-  add("connector.", options.connector_lr);
-  add("vision.", options.vision_lr);
-  return weft::train::scaled_rates(scales);
-}
-
-void write_report(const Options& options, const weft::Json& result) {
-  weft::report::HtmlReport page("Vision-language training: " +
-                                fs::path(options.out).filename().string());
-  page.heading("Curves");
-  weft::eval::add_curves(page, weft::report::read_metrics(options.out));
-  page.heading("Result").preformatted(result.dump(2));
-  page.heading("Configuration").preformatted(weft::to_json(options).dump(2));
-  page.write(fs::path(options.out) / "report.html");
+/// --inspect: what samples become, and what their images take of their length.
+void show_samples(const Options& options, const weft::data::ConversationSource& source,
+                  const weft::data::ConversationEncoder& encoder,
+                  const weft::data::ReadVisual& read, weft::data::ConversationLoader& loader) {
+  for (const auto& sample : loader.peek(options.inspect)) {
+    for (const auto i : sample.images) {
+      const auto budget =
+          weft::data::image_budget(source.image_name(i), source.image(i), read(i).tokens);
+      std::cout << budget.line(options.max_length) << "\n";
+    }
+    std::cout << encoder.show(sample, isatty(STDOUT_FILENO) != 0) << "\n----\n";
+  }
 }
 
 int run(Options options) {
@@ -226,8 +175,7 @@ int run(Options options) {
   refuse_old_run(options.out, options.trainer);
   auto folder = assemble(options);
   auto& model = folder.model;
-  train::train_parts(*model, words(options.tune));
-  if (options.lora_rank > 0) add_adapters(folder, options);
+  train::apply_recipe(options.recipe, folder);
   const bool tower_trains = train::trains(*model->vision);
   if (options.grad_checkpointing) {
     nn::checkpoint_activations(*model->language);
@@ -245,23 +193,25 @@ int run(Options options) {
   stages.lap("models");
 
   report::Console console;
+  const auto image_tokens = data::visual_tokens(folder);
+  for (const auto& kind : data::sample_budgets(*source, [&](int64_t image) {
+         return image_tokens ? *image_tokens : read(image).tokens;
+       }))
+    console.message(kind.line(options.max_length));
   std::optional<eval::VisualFeatures> features;
   const bool trains = !options.dry_run && options.inspect == 0;
   if (trains && !tower_trains && options.feature_memory > 0) {
-    report::Progress progress(console, "image features", source->images(), "images");
     features = eval::VisualFeatures::compute(
         *model, source->images(), read,
         {.workers = options.workers,
          .precision = options.trainer.precision,
          .max_bytes = static_cast<int64_t>(options.feature_memory * 1e9),
-         .progress = [&](int64_t done) { progress.update(done); }});
-    progress.finish();
+         .console = &console});
     if (features)
       read = features->reader();
     else
       console.message(
-          "the images' tokens take more than --feature-memory: the image encoder runs "
-          "in each step");
+          "the images' tokens exceed --feature-memory: their encoder runs in each step");
     stages.lap("image_features");
   }
   const bool preference = options.objective == Objective::preference;
@@ -271,12 +221,12 @@ int run(Options options) {
                                               .epochs = options.trainer.epochs,
                                               .group_by_length = options.group_by_length,
                                               .pack_length = options.pack_length,
+                                              .image_tokens = image_tokens.value_or(0),
                                               .preferences = preference,
                                               .max_bad_fraction = options.max_bad_fraction};
   data::ConversationLoader loader(source, encoder, read, order);
   if (options.inspect > 0) {
-    for (const auto& sample : loader.peek(options.inspect))
-      std::cout << encoder->show(sample, isatty(STDOUT_FILENO) != 0) << "\n----\n";
+    show_samples(options, *source, *encoder, read, loader);
     return 0;
   }
   const auto* kept = features ? &*features : nullptr;
@@ -284,10 +234,10 @@ int run(Options options) {
   if (preference) {
     auto dpo = std::make_unique<train::PreferenceTask>(model, loader, options.preference, kept);
     auto all = order;
-    all.shuffle = all.drop_last = all.group_by_length = false;
     all.epochs = 1;
+    if (!options.dry_run) all.shuffle = all.drop_last = all.group_by_length = false;
     data::ConversationLoader once(source, encoder, read, all);
-    dpo->measure_reference(once, options.trainer.precision);
+    dpo->measure_reference(once, options.trainer.precision, options.dry_run ? 1 : 0);
     stages.lap("reference");
     task = std::move(dpo);
   } else {
@@ -305,15 +255,21 @@ int run(Options options) {
         static_cast<int64_t>(std::ceil(options.warmup_ratio * static_cast<double>(steps)));
   report::RunLog log(options.out);
   log.config(to_json(options));
-  train::Trainer trainer(*model, *task, options.trainer, log, rates(options));
+  train::Trainer trainer(*model, *task, options.trainer, log,
+                         train::recipe_rates(options.recipe, options.trainer.lr));
   const auto summary = trainer.run();
   if (trainer.average()) trainer.average()->copy_to_parameters();
   if (loader.bad().total() > 0) log.warn(loader.bad().summary());
   if (loader.cut() > 0)
     log.warn(std::to_string(loader.cut()) +
              " conversations were longer than --max-length; what did not fit was left out");
+  if (loader.copied() > 0)
+    log.warn(std::to_string(loader.copied()) +
+             " conversations' questions could not share their images and had a copy each");
   stages.lap("train");
-  if (options.lora_rank > 0) merge_adapters(folder, options);
+  if (options.recipe.lora_rank > 0)
+    train::merge_adapters(folder, fs::path(options.out) / "adapter",
+                          (folder.layout.empty() ? options.language : options.model).value_or(""));
   // The next stage is to find the language model's own template.
   if (options.stage == 2) folder.chat = encoder->chat();
   checkpoint::save_vlm(folder, fs::path(options.out) / "model", folder.layout);
@@ -323,10 +279,11 @@ int run(Options options) {
                               {"loss", summary.loss},
                               {"samples", summary.samples},
                               {"cut", loader.cut()},
+                              {"copied", loader.copied()},
                               {"bad", loader.bad().json()},
                               {"seconds", stages.json()},
                               {"total", std::round(stages.total() * 100) / 100}});
-  write_report(options, result);
+  eval::write_training_report(options.out, "Vision-language training", result, to_json(options));
   std::cout << result.dump() << std::endl;
   return summary.exit_status();
 }

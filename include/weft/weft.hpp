@@ -35,7 +35,10 @@
 #include <weft/data/labels.hpp>
 #include <weft/data/sample.hpp>
 #include <weft/data/stream.hpp>
+#include <weft/data/token_budget.hpp>
 #include <weft/data/vlm_inputs.hpp>
+#include <weft/eval/answer_report.hpp>
+#include <weft/eval/answer_scores.hpp>
 #include <weft/eval/answers.hpp>
 #include <weft/eval/attention_maps.hpp>
 #include <weft/eval/captions.hpp>
@@ -49,6 +52,7 @@
 #include <weft/eval/labelled.hpp>
 #include <weft/eval/linear_probe.hpp>
 #include <weft/eval/negatives.hpp>
+#include <weft/eval/question_set.hpp>
 #include <weft/eval/retrieval.hpp>
 #include <weft/eval/visual_features.hpp>
 #include <weft/eval/vqa.hpp>
@@ -133,6 +137,7 @@
 #include <weft/train/schedule.hpp>
 #include <weft/train/trainer.hpp>
 #include <weft/train/vlm.hpp>
+#include <weft/train/vlm_recipe.hpp>
 #include <weft/vision/image_batch.hpp>
 #include <weft/vision/presets.hpp>
 #include <weft/vision/tiles.hpp>

@@ -167,6 +167,12 @@ void save_vlm(const VlmFolder& folder, const fs::path& path, const std::string& 
   writer.commit();
 }
 
+std::vector<int64_t> usual_vision_layers(const fs::path& vision) {
+  const auto type = family_of(vision);
+  if (type == "clip_vision_model" || type == "siglip_vision_model") return {-2};
+  return {};
+}
+
 VlmFolder make_vlm(const fs::path& vision, const fs::path& language,
                    const MakeVlmOptions& options) {
   VlmFolder out;

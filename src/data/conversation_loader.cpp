@@ -1,39 +1,36 @@
 #include <algorithm>
 #include <chrono>
-#include <numeric>
-
-#include <ATen/ops/cat.h>
-#include <ATen/ops/full.h>
 
 #include <weft/data/conversation_loader.hpp>
 #include <weft/data/sample.hpp>
-#include <weft/ops/linear_cross_entropy.hpp>
 
 #include "core/fail.hpp"
-#include "data/epoch_order.hpp"
+#include "data/conversation_batch.hpp"
+#include "data/conversation_rows.hpp"
 #include "data/loader_checks.hpp"
 #include "data/ordered_jobs.hpp"
-#include "vision/image_rows.hpp"
 
 namespace weft::data {
 namespace {
 
-constexpr int64_t kStepsPerBlock = 50;
 constexpr int64_t kMeasuredAtOnce = 64;
 
-using Rows = std::vector<std::vector<int64_t>>;  // conversations of each row
-
-void check(const ConversationLoaderOptions& o) {
+void check(const ConversationLoaderOptions& o, Turns turns) {
   check_loader(o);
   check_at_least("pack_length", o.pack_length, 0);
+  check_at_least("image_tokens", o.image_tokens, 0);
   if (o.preferences && o.pack_length > 0)
     fail(ErrorKind::usage, "pack_length: rows of preferences cannot be packed");
+  if (o.preferences && turns == Turns::shared)
+    fail(ErrorKind::usage,
+         "preferences: a row is one answer, but the turns 'shared' put those to several questions "
+         "into one; take 'joint' or 'alone'");
 }
 
 struct Plan {
   int64_t epoch = 0, index = 0;
   bool last = false;
-  Rows rows = {};  // of this rank
+  std::vector<std::vector<int64_t>> rows = {};  // of this rank, the conversations of each
 };
 struct Damage {
   int64_t conversation;
@@ -42,151 +39,39 @@ struct Damage {
 };
 struct Made {
   ConversationBatch batch = {};
-  int64_t cut = 0;
+  int64_t cut = 0, copied = 0;
   std::vector<Damage> damage = {};
 };
-
-/// The tokens of a batch's rows while it is put together.
-struct RowTokens {
-  std::vector<int64_t> ids, targets, branches, segments, spans;
-
-  void add(const ConversationTokens& tokens, int64_t segment) {
-    ids.insert(ids.end(), tokens.ids.begin(), tokens.ids.end());
-    targets.insert(targets.end(), tokens.targets.begin(), tokens.targets.end());
-    segments.resize(ids.size(), segment);
-    spans.resize(spans.size() + static_cast<size_t>(tokens.prefix), 1);
-    spans.resize(ids.size(), 0);
-    if (tokens.branches.empty())
-      branches.resize(ids.size(), 0);
-    else
-      branches.insert(branches.end(), tokens.branches.begin(), tokens.branches.end());
-  }
-};
-
-at::Tensor padded(const std::vector<RowTokens>& rows, std::vector<int64_t> RowTokens::*member,
-                  int64_t length, int64_t fill) {
-  auto out = at::full({static_cast<int64_t>(rows.size()), length}, fill, at::kLong);
-  for (size_t i = 0; i < rows.size(); ++i)
-    std::ranges::copy(rows[i].*member, out.data_ptr<int64_t>() + static_cast<int64_t>(i) * length);
-  return out;
-}
-
-bool any_other(const std::vector<RowTokens>& rows, std::vector<int64_t> RowTokens::*member) {
-  return std::ranges::any_of(rows, [&](const RowTokens& row) {
-    return std::ranges::any_of(row.*member, [](int64_t value) { return value != 0; });
-  });
-}
-
-LmInput to_input(const std::vector<RowTokens>& rows, bool prefixes, at::Tensor& targets) {
-  size_t longest = 0;
-  for (const auto& row : rows) longest = std::max(longest, row.ids.size());
-  const auto T = static_cast<int64_t>(longest);
-  targets = padded(rows, &RowTokens::targets, T, ops::kIgnoredLabel);
-  LmInput out{.ids = padded(rows, &RowTokens::ids, T, 0)};
-  out.mask = at::full(out.ids.sizes(), false, at::kBool);
-  for (size_t i = 0; i < rows.size(); ++i)
-    out.mask[static_cast<int64_t>(i)]
-        .narrow(0, 0, static_cast<int64_t>(rows[i].ids.size()))
-        .fill_(true);
-  if (any_other(rows, &RowTokens::segments))
-    out.segments = padded(rows, &RowTokens::segments, T, -1);
-  if (any_other(rows, &RowTokens::branches))
-    out.branches = padded(rows, &RowTokens::branches, T, 0);
-  if (prefixes) out.spans = padded(rows, &RowTokens::spans, T, 0);
-  return out;
-}
-
-/// First fit of the conversations, in a random order, into rows of `room` tokens. Only the newest
-/// rows are looked at, so that time stays linear.
-Rows pack(const std::vector<int64_t>& lengths, int64_t room, int64_t seed) {
-  constexpr size_t kOpen = 64;
-  const auto order = permutation(static_cast<int64_t>(lengths.size()), seed, -1);
-  Rows rows;
-  std::vector<int64_t> left;
-  for (int64_t k = 0; k < order.numel(); ++k) {
-    const auto one = order.data_ptr<int64_t>()[k];
-    const auto length = lengths[static_cast<size_t>(one)];
-    if (length == 0) continue;  // damaged
-    size_t row = rows.size() > kOpen ? rows.size() - kOpen : 0;
-    while (row < rows.size() && left[row] < length) ++row;
-    if (row == rows.size()) {
-      rows.emplace_back();
-      left.push_back(std::max(room, length));
-    }
-    rows[row].push_back(one);
-    left[row] -= length;
-  }
-  return rows;
-}
 
 }  // namespace
 
 struct ConversationLoader::Impl {
   Impl(std::shared_ptr<const ConversationSource> s, std::shared_ptr<const ConversationEncoder> e,
        ReadVisual r, const ConversationLoaderOptions& o)
-      : options((check(o), o)),
+      : options((check(o, e->options().turns), o)),
         source(std::move(s)),
         encoder(std::move(e)),
         read(std::move(r)),
         bad(o.rank == 0 ? source->bad() : BadData()),
+        rows(source->size(), o),
         jobs(
             o.workers, o.prefetch, [this] { return draw(); },
             [this](const Plan& plan) { return make(plan); }) {
     check_fraction();
-    if (o.group_by_length || o.pack_length > 0) measure();
-    if (o.pack_length > 0) packed = pack(lengths, o.pack_length, o.seed);
-    if (batches() == 0)
-      fail("{} row(s) are fewer than one step of {} (batch size {} x {} rank(s))", rows(), step(),
-           o.batch_size, o.world);
-  }
-
-  int64_t step() const { return options.batch_size * options.world; }
-  int64_t rows() const {
-    return options.pack_length > 0 ? static_cast<int64_t>(packed.size()) : source->size();
-  }
-  int64_t tail() const { return options.drop_last ? 0 : rows() % step() / options.world; }
-  int64_t batches() const { return rows() / step() + (tail() > 0); }
-
-  std::vector<int64_t> row(int64_t number) const {
-    return options.pack_length > 0 ? packed[static_cast<size_t>(number)] : std::vector{number};
-  }
-  int64_t length(int64_t number) const {
-    int64_t sum = 0;
-    for (const auto one : row(number)) sum += lengths[static_cast<size_t>(one)];
-    return sum;
-  }
-
-  /// The rows of an epoch in their order, all ranks'.
-  std::vector<int64_t> order_of(int64_t epoch) const {
-    std::vector<int64_t> out(static_cast<size_t>(rows()));
-    std::iota(out.begin(), out.end(), 0);
-    if (options.shuffle) {
-      const auto order = permutation(rows(), options.seed, epoch);
-      std::copy_n(order.data_ptr<int64_t>(), rows(), out.begin());
-    }
-    if (!options.group_by_length) return out;
-    const auto steps = rows() / step();
-    for (int64_t first = 0; first < steps; first += kStepsPerBlock) {
-      const auto count = std::min(kStepsPerBlock, steps - first);
-      const auto begin = out.begin() + first * step(), end = begin + count * step();
-      std::stable_sort(begin, end, [&](int64_t a, int64_t b) { return length(a) > length(b); });
-      const std::vector<int64_t> sorted(begin, end);
-      const auto turn = permutation(count, options.seed + 1 + first, epoch);
-      for (int64_t i = 0; i < count; ++i)
-        std::copy_n(sorted.begin() + turn.data_ptr<int64_t>()[i] * step(), step(),
-                    begin + i * step());
-    }
-    return out;
+    if (o.group_by_length || o.pack_length > 0) rows.measured(measure());
+    if (rows.batches() == 0)
+      fail("{} row(s) are fewer than one step of {} (batch size {} x {} rank(s))", rows.rows(),
+           rows.step(), o.batch_size, o.world);
   }
 
   std::optional<Plan> draw() {
     if (options.epochs > 0 && epoch >= options.epochs) return std::nullopt;
-    if (order_epoch != epoch) order = order_of(order_epoch = epoch);
-    Plan plan{.epoch = epoch, .index = index, .last = index + 1 == batches()};
-    const auto count = index < rows() / step() ? options.batch_size : tail();
-    const auto begin = index * step() + count * options.rank;
+    if (order_epoch != epoch) order = rows.order_of(order_epoch = epoch);
+    Plan plan{.epoch = epoch, .index = index, .last = index + 1 == rows.batches()};
+    const auto count = index < rows.rows() / rows.step() ? options.batch_size : rows.tail();
+    const auto begin = index * rows.step() + count * options.rank;
     for (int64_t i = 0; i < count; ++i)
-      plan.rows.push_back(row(order[static_cast<size_t>(begin + i)]));
+      plan.rows.push_back(rows.row(order[static_cast<size_t>(begin + i)]));
     if (plan.last)
       ++epoch, index = 0;
     else
@@ -194,15 +79,20 @@ struct ConversationLoader::Impl {
     return plan;
   }
 
-  /// The tokens of a conversation and, in `visuals`, its images.
+  /// The tokens of a conversation and, in `visuals`, its images; for its length alone these are not
+  /// opened where all take as many tokens.
   std::vector<ConversationTokens> encode(int64_t number, int64_t of_epoch,
                                          std::vector<VisualInput>& visuals,
-                                         Conversation& conversation) const {
+                                         Conversation& conversation, bool length = false) const {
     conversation = source->read(number, of_epoch);
+    const auto known = options.image_tokens;
     std::vector<int64_t> tokens;
     for (const auto image : conversation.images) {
-      visuals.push_back(read(image));
-      tokens.push_back(visuals.back().tokens);
+      if (!length || known == 0) visuals.push_back(read(image));
+      tokens.push_back(length && known > 0 ? known : visuals.back().tokens);
+      if (known > 0 && tokens.back() != known)
+        fail("image '{}': takes {} visual tokens, but image_tokens says that all take {}",
+             source->image_name(image), tokens.back(), known);
     }
     std::vector<ConversationTokens> out{encoder->encode(conversation, tokens)};
     if (options.preferences) out.push_back(encoder->encode_rejected(conversation, tokens));
@@ -212,53 +102,35 @@ struct ConversationLoader::Impl {
   Made make(const Plan& plan) const {
     Made out{.batch = {.epoch = plan.epoch, .index = plan.index, .last = plan.last}};
     auto& batch = out.batch;
-    std::vector<RowTokens> rows_of_batch;
-    std::vector<at::Tensor> pixels;
-    vision::ImageRows image_rows;
-    const auto see = [&](const std::vector<VisualInput>& visuals) {
-      for (const auto& visual : visuals) {
-        image_rows.add(visual.row, visual.pixels.defined() ? visual.pixels.size(0) : 0);
-        if (visual.pixels.defined()) pixels.push_back(visual.pixels);
-      }
-    };
+    BatchBuilder builder(encoder->options().prefix_attention);
     for (const auto& numbers : plan.rows) {
-      RowTokens row;
-      int64_t segment = 0;
       for (const auto number : numbers) {
         std::vector<VisualInput> visuals;
         Conversation conversation;
         try {
           const auto made = encode(number, plan.epoch, visuals, conversation);
-          row.add(made[0], segment++);
+          for (size_t i = 0; i < made.size(); ++i) {
+            if (i > 0) builder.end_row();
+            builder.add(made[i], visuals);
+          }
           out.cut += made[0].cut;
+          out.copied += made[0].copied;
           ++batch.samples;
           batch.conversations.push_back(number);
           batch.keys.push_back(conversation.id);
-          for (size_t i = 0; i < made.size(); ++i) {
-            see(visuals);
-            batch.numbers.insert(batch.numbers.end(), conversation.images.begin(),
-                                 conversation.images.end());
-          }
-          if (made.size() > 1) {
-            rows_of_batch.push_back(std::move(row));
-            row = {};
-            row.add(made[1], 0);
-          }
         } catch (const BadSample& error) {
           out.damage.push_back({number, error.cause(), error.what()});
         }
       }
-      if (!row.ids.empty()) rows_of_batch.push_back(std::move(row));
+      builder.end_row();
     }
-    if (rows_of_batch.empty()) return out;
-    batch.text = to_input(rows_of_batch, encoder->options().prefix_attention, batch.targets);
-    if (!pixels.empty()) batch.images.data = at::cat(pixels);
-    batch.images.images = image_rows.images();
+    builder.finish(batch);
     return out;
   }
 
   /// The length of every conversation in the first epoch; 0 = damaged, which is counted.
-  void measure() {
+  std::vector<int64_t> measure() {
+    std::vector<int64_t> lengths;
     struct Measured {
       std::vector<int64_t> lengths = {};
       std::vector<Damage> damage = {};
@@ -278,7 +150,7 @@ struct ConversationLoader::Impl {
             Conversation conversation;
             try {
               out.lengths.push_back(
-                  static_cast<int64_t>(encode(i, 0, visuals, conversation)[0].ids.size()));
+                  static_cast<int64_t>(encode(i, 0, visuals, conversation, true)[0].ids.size()));
             } catch (const BadSample& error) {
               out.lengths.push_back(0);
               out.damage.push_back({i, error.cause(), error.what()});
@@ -290,6 +162,7 @@ struct ConversationLoader::Impl {
       lengths.insert(lengths.end(), done->second.lengths.begin(), done->second.lengths.end());
       count_damage(done->second.damage);
     }
+    return lengths;
   }
 
   void check_fraction() const {
@@ -317,6 +190,7 @@ struct ConversationLoader::Impl {
       taken_index = plan.last ? 0 : plan.index + 1;
       count_damage(made.damage);
       cut += made.cut;
+      copied += made.copied;
       if (made.batch.text.ids.defined()) {
         out = std::move(made.batch);
         break;
@@ -332,8 +206,8 @@ struct ConversationLoader::Impl {
   /// What a position is worth nothing without.
   Json identity() const {
     return Json::object({{"data", source->fingerprint()},
-                         {"rows", rows()},
-                         {"global_batch", step()},
+                         {"rows", rows.rows()},
+                         {"global_batch", rows.step()},
                          {"seed", options.seed},
                          {"shuffle", options.shuffle},
                          {"drop_last", options.drop_last},
@@ -364,13 +238,12 @@ struct ConversationLoader::Impl {
   std::shared_ptr<const ConversationEncoder> encoder;
   ReadVisual read;
   BadData bad;
-  std::vector<int64_t> lengths;  // of conversations, where they were measured
-  Rows packed;
+  ConversationRows rows;
   std::vector<int64_t> order;
   int64_t order_epoch = -1;
   int64_t epoch = 0, index = 0;  // of the next plan
   int64_t taken_epoch = 0, taken_index = 0;
-  int64_t cut = 0;
+  int64_t cut = 0, copied = 0;
   double waited = 0;
   OrderedJobs<Plan, Made> jobs;  // last: its threads read the others
 };
@@ -386,9 +259,9 @@ std::optional<ConversationBatch> ConversationLoader::next() { return impl_->next
 
 std::vector<ConversationTokens> ConversationLoader::peek(int64_t count) {
   std::vector<ConversationTokens> out;
-  const auto order = impl_->order_of(0);
+  const auto order = impl_->rows.order_of(0);
   for (size_t i = 0; i < order.size(); ++i)
-    for (const auto one : impl_->row(order[i])) {
+    for (const auto one : impl_->rows.row(order[i])) {
       if (static_cast<int64_t>(out.size()) >= count) return out;
       std::vector<VisualInput> visuals;
       Conversation conversation;
@@ -402,10 +275,11 @@ std::vector<ConversationTokens> ConversationLoader::peek(int64_t count) {
   return out;
 }
 
-int64_t ConversationLoader::rows() const { return impl_->rows(); }
-int64_t ConversationLoader::batches() const { return impl_->batches(); }
+int64_t ConversationLoader::rows() const { return impl_->rows.rows(); }
+int64_t ConversationLoader::batches() const { return impl_->rows.batches(); }
 const BadData& ConversationLoader::bad() const { return impl_->bad; }
 int64_t ConversationLoader::cut() const { return impl_->cut; }
+int64_t ConversationLoader::copied() const { return impl_->copied; }
 double ConversationLoader::wait_seconds() const { return impl_->waited; }
 Json ConversationLoader::state() const { return impl_->state(); }
 void ConversationLoader::restore(const Json& state) { impl_->restore(state); }

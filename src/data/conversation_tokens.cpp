@@ -177,12 +177,12 @@ ConversationTokens ConversationEncoder::merge(std::vector<Row> rows,
     const auto [one, other] = std::ranges::mismatch(row.ids, rows.front().ids);
     trunk = std::min(trunk, static_cast<size_t>(one - row.ids.begin()));
   }
-  if (trunk < rows.front().visual_end)
-    fail(ErrorKind::usage,
-         "conversation '{}': its questions cannot share their images, as the chat template writes "
-         "nothing between these and an answer; take the turns 'joint' or 'alone': {}",
-         conversation.id, rows.front().text);
-  ConversationTokens out{.images = conversation.images};
+  ConversationTokens out{.copied = trunk < rows.front().visual_end};
+  if (out.copied)
+    for (const auto& row : rows) {
+      const auto first = std::ranges::find(row.ids, options_.image_token);
+      trunk = std::min(trunk, static_cast<size_t>(first - row.ids.begin()));
+    }
   const auto add = [&](const ConversationTokens& one, size_t from, size_t to, int64_t branch) {
     const auto begin = static_cast<int64_t>(from), end = static_cast<int64_t>(to);
     out.ids.insert(out.ids.end(), one.ids.begin() + begin, one.ids.begin() + end);
@@ -198,6 +198,8 @@ ConversationTokens ConversationEncoder::merge(std::vector<Row> rows,
     const auto one = finish(std::move(rows[i]), conversation);
     out.cut = out.cut || one.cut;
     if (i == 0) add(one, 0, trunk, 0);
+    if (i == 0 || out.copied)
+      out.images.insert(out.images.end(), conversation.images.begin(), conversation.images.end());
     add(one, trunk, one.ids.size(), static_cast<int64_t>(i) + 1);
   }
   return out;

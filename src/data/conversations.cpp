@@ -229,6 +229,11 @@ io::Image ConversationSource::image(int64_t number) const {
   return decode(io::read_file(path), path.string());
 }
 
+std::string ConversationSource::image_name(int64_t number) const {
+  const auto i = static_cast<size_t>(number);
+  return impl_->shards ? impl_->shards->read(impl_->refs[i]).key : impl_->image_paths[i];
+}
+
 std::string ConversationSource::file(int64_t index) const { return impl_->file(index); }
 uint64_t ConversationSource::offset(int64_t index) const { return impl_->offset(index); }
 const std::string& ConversationSource::fingerprint() const { return impl_->mark; }

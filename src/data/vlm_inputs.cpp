@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include <ATen/core/grad_mode.h>
@@ -12,8 +13,14 @@
 #include "core/fail.hpp"
 
 namespace weft::data {
+namespace {
 
-std::function<VisualInput(const io::Image&)> visual_transform(const checkpoint::VlmFolder& folder) {
+std::shared_ptr<fusion::AnyResImpl> tiles_of(const checkpoint::VlmFolder& folder) {
+  return std::dynamic_pointer_cast<fusion::AnyResImpl>(folder.model->connector);
+}
+
+/// Of one view or tile.
+int64_t view_tokens(const checkpoint::VlmFolder& folder) {
   const at::NoGradGuard no_grad;
   auto model = folder.model;
   const auto S = folder.tiling.view.size;
@@ -21,9 +28,20 @@ std::function<VisualInput(const io::Image&)> visual_transform(const checkpoint::
   const ConnectorInput empty{
       .visual = model->see(
           {.data = at::zeros({1, 3, S, S}, at::TensorOptions(at::kByte).device(device))})};
-  const auto tiles = std::dynamic_pointer_cast<fusion::AnyResImpl>(model->connector);
-  // Of one tile.
-  const auto tokens = (tiles ? tiles->projector : model->connector)->connect(empty).tokens.size(1);
+  const auto tiles = tiles_of(folder);
+  return (tiles ? tiles->projector : model->connector)->connect(empty).tokens.size(1);
+}
+
+}  // namespace
+
+std::optional<int64_t> visual_tokens(const checkpoint::VlmFolder& folder) {
+  if (tiles_of(folder)) return std::nullopt;
+  return view_tokens(folder);
+}
+
+std::function<VisualInput(const io::Image&)> visual_transform(const checkpoint::VlmFolder& folder) {
+  const auto tiles = tiles_of(folder);
+  const auto tokens = view_tokens(folder);
   return [tiling = folder.tiling, tiles, tokens](const io::Image& image) {
     const auto cut = vision::to_tiles({image}, tiling);
     VisualInput out{.pixels = cut.pixels, .tokens = tokens};
@@ -33,6 +51,18 @@ std::function<VisualInput(const io::Image&)> visual_transform(const checkpoint::
                                       std::lround(std::sqrt(static_cast<double>(tokens))));
     return out;
   };
+}
+
+Placement view_placement(const vision::Resolution& picture, const vision::TilingOptions& tiling) {
+  auto [height, width] = picture;
+  Placement out;
+  if (tiling.tiling == vision::Tiling::pad) {
+    out = Placement::pad_to_square(width, height);
+    width = height = std::max(width, height);
+  }
+  const auto view = vision::view_geometry(width, height, tiling.view);
+  return out.then(Placement::resize(width, height, view.width, view.height))
+      .then(Placement::crop(view.left, view.top));
 }
 
 ReadVisual visual_reader(const checkpoint::VlmFolder& folder,

@@ -6,6 +6,8 @@
 #include <weft/data/sample.hpp>
 #include <weft/data/vlm_inputs.hpp>
 #include <weft/eval/answers.hpp>
+#include <weft/fusion/anyres.hpp>
+#include <weft/fusion/projector.hpp>
 #include <weft/nn/attention_record.hpp>
 
 #include "core/trimmed.hpp"
@@ -21,6 +23,21 @@ struct Prompt {
   std::vector<data::VisualInput> seen;  // its images, where there are no features
   int64_t visual_tokens = 0;
 };
+
+Prompt prompt_of(const VisualQuestion& question, size_t number,
+                 const data::ConversationEncoder& encoder, const data::ReadVisual& read,
+                 bool pixels) {
+  Prompt out{.question = number, .tokens = {}, .seen = {}};
+  std::vector<int64_t> visual;
+  for (const auto image : question.images) {
+    auto seen = read(image);
+    visual.push_back(seen.tokens);
+    out.visual_tokens += seen.tokens;
+    if (pixels) out.seen.push_back(std::move(seen));
+  }
+  out.tokens = encoder.prompt(question.messages, question.images, visual);
+  return out;
+}
 
 at::Device device_of(const models::VlmImpl& model) {
   return model.language->parameters().front().device();
@@ -69,6 +86,18 @@ LmInput spliced(models::VlmImpl& model, const LmInput& text, EncoderOutput visua
   return model.splice(text, model.connector->connect({.visual = visual}).tokens);
 }
 
+/// Rows, and columns, of what a connector makes of one view's tokens; 0 where they have no places.
+int64_t grid_side(const Connector& connector, int64_t tokens) {
+  if (const auto* tiles = dynamic_cast<const fusion::AnyResImpl*>(&connector))
+    return grid_side(*tiles->projector, tokens);
+  const auto* each = dynamic_cast<const fusion::ProjectorImpl*>(&connector);
+  if (each == nullptr) return 0;
+  int64_t side = 0;
+  while (side * side < tokens) ++side;
+  const auto step = each->options.pool * each->options.shuffle;
+  return side * side == tokens && side % step == 0 ? side / step : 0;
+}
+
 }  // namespace
 
 std::vector<VisualAnswer> answer(models::VlmImpl& model, const data::ConversationEncoder& encoder,
@@ -113,18 +142,8 @@ std::vector<VisualAnswer> answer(models::VlmImpl& model, const data::Conversatio
   };
   std::vector<Prompt> batch;
   for (const auto i : order) {
-    const auto& question = questions[i];
     try {
-      Prompt prompt{.question = i, .tokens = {}, .seen = {}};
-      std::vector<int64_t> visual;
-      for (const auto image : question.images) {
-        auto seen = read(image);
-        visual.push_back(seen.tokens);
-        prompt.visual_tokens += seen.tokens;
-        if (features == nullptr) prompt.seen.push_back(std::move(seen));
-      }
-      prompt.tokens = encoder.prompt(question.messages, question.images, visual);
-      batch.push_back(std::move(prompt));
+      batch.push_back(prompt_of(questions[i], i, encoder, read, features == nullptr));
     } catch (const data::BadSample& error) {
       out[i].damage = error.what();
       ++done;
@@ -162,6 +181,28 @@ at::Tensor answer_attention(models::VlmImpl& model, const data::ConversationToke
   mean = mean / static_cast<double>(record.weights().size());
   const auto marks = (text.ids[0] == model.options.image_token).nonzero().flatten();
   return mean.index_select(1, marks).cpu();
+}
+
+at::Tensor answer_maps(models::VlmImpl& model, const data::ConversationTokens& prompt,
+                       const std::vector<int64_t>& answer, const EncoderOutput& visual) {
+  if (!visual.tokens.defined()) return {};
+  const bool has_view = !visual.images.defined() || visual.images[0][5].item<int64_t>() != 0;
+  const auto prefix = model.options.keep_prefix ? model.vision->info().prefix : 0;
+  const auto side = grid_side(*model.connector, visual.tokens.size(1) - prefix);
+  if (!has_view || side == 0) return {};
+  return answer_attention(model, prompt, answer, visual)
+      .narrow(1, prefix, side * side)
+      .reshape({-1, side, side});
+}
+
+at::Tensor answer_maps(models::VlmImpl& model, const data::ConversationEncoder& encoder,
+                       const VisualQuestion& question, const std::vector<int64_t>& answer,
+                       const data::ReadVisual& read, const VisualFeatures* features) {
+  if (question.images.empty()) return {};
+  const at::NoGradGuard no_grad;
+  const EvalMode eval(model);
+  const std::vector<Prompt> asked{prompt_of(question, 0, encoder, read, features == nullptr)};
+  return answer_maps(model, asked.front().tokens, answer, see(model, asked, features));
 }
 
 }  // namespace weft::eval

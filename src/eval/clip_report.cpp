@@ -166,6 +166,16 @@ void add_curves(report::HtmlReport& page, const std::vector<report::StepMetrics>
   draw("distance of the modalities' means", extra("modality_gap"));
 }
 
+void write_training_report(const std::filesystem::path& run, const std::string& title,
+                           const Json& result, const Json& config) {
+  report::HtmlReport page(title + ": " + run.filename().string());
+  page.heading("Curves");
+  add_curves(page, report::read_metrics(run));
+  page.heading("Result").preformatted(result.dump(2));
+  page.heading("Configuration").preformatted(config.dump(2));
+  page.write(run / "report.html");
+}
+
 void add_attention(report::HtmlReport& page, Encoder& encoder, const at::Tensor& pixels,
                    nn::Pooling pooling) {
   if (encoder.info().patch_size == 0) return;

@@ -41,6 +41,8 @@ std::optional<VisualFeatures> VisualFeatures::compute(models::VlmImpl& model, in
         }
         return image;
       });
+  std::optional<report::Progress> line;
+  if (options.console != nullptr) line.emplace(*options.console, "image features", count, "images");
   std::vector<at::Tensor> pixels;
   int64_t used = 0;  // tiles in tokens_
   const auto flush = [&] {
@@ -63,6 +65,10 @@ std::optional<VisualFeatures> VisualFeatures::compute(models::VlmImpl& model, in
     used = tiles;
     return true;
   };
+  const auto give_up = [&] {
+    if (line) line->finish();
+    return std::nullopt;
+  };
   while (auto image = jobs.next()) {
     auto& [number, made] = *image;
     if (made.bad) out.bad_.emplace(number, *made.bad);
@@ -70,10 +76,12 @@ std::optional<VisualFeatures> VisualFeatures::compute(models::VlmImpl& model, in
     if (tiles > 0) pixels.push_back(std::exchange(made.input.pixels, {}));
     out.first_.push_back(out.first_.back() + tiles);
     out.inputs_.push_back(std::move(made.input));
-    if (static_cast<int64_t>(pixels.size()) == options.batch_size && !flush()) return std::nullopt;
+    if (static_cast<int64_t>(pixels.size()) == options.batch_size && !flush()) return give_up();
     if (options.progress) options.progress(number + 1);
+    if (line) line->update(number + 1);
   }
-  if (!flush()) return std::nullopt;
+  if (!flush()) return give_up();
+  if (line) line->finish();
   if (used > 0) out.tokens_ = out.tokens_.narrow(0, 0, used);
   return out;
 }

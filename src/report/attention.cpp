@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include <torch/types.h>
@@ -34,26 +35,35 @@ at::Tensor patch_map(const at::Tensor& rollout, int64_t rows, int64_t columns, i
   return rollout[token].narrow(0, prefix, rows * columns).reshape({rows, columns});
 }
 
-io::Image attention_overlay(const io::Image& image, const at::Tensor& map, double alpha) {
+io::Image attention_overlay(const io::Image& image, const at::Tensor& map, double alpha,
+                            const MapWindow& window) {
   TORCH_CHECK_VALUE(map.dim() == 2 && map.numel() > 0 && image.width > 0 && image.height > 0,
                     "attention_overlay: the map must be [rows, columns] and the image not empty, "
                     "got ",
                     map.sizes(), " and ", image.width, " x ", image.height);
   TORCH_CHECK_VALUE(alpha >= 0 && alpha <= 1, "attention_overlay: alpha must be 0 to 1, got ",
                     alpha);
+  TORCH_CHECK_VALUE(window.width >= 0 && window.height >= 0,
+                    "attention_overlay: the window must not be negative, got ", window.width, " x ",
+                    window.height);
+  const auto width = window.width > 0 ? window.width : image.width,
+             height = window.height > 0 ? window.height : image.height;
   const auto heat = map.detach().to(at::kCPU, at::kFloat);
   const auto low = heat.min(), range = (heat.max() - low).clamp_min(1e-12);
   const auto shares = at::upsample_bilinear2d(((heat - low) / range).unsqueeze(0).unsqueeze(0),
-                                              {image.height, image.width}, false)
+                                              {height, width}, false)
                           .contiguous();  // [1, 1, height, width]
   const auto* share = shares.const_data_ptr<float>();
   auto out = image;
-  for (int64_t i = 0; i < image.width * image.height; ++i) {
-    const auto colour = colour_of(share[i]);
-    for (int c = 0; c < 3; ++c)
-      out.rgb[3 * i + c] =
-          static_cast<uint8_t>(std::lround((1 - alpha) * image.rgb[3 * i + c] + alpha * colour[c]));
-  }
+  const auto bottom = std::min(image.height, window.top + height),
+             right = std::min(image.width, window.left + width);
+  for (auto y = std::max<int64_t>(window.top, 0); y < bottom; ++y)
+    for (auto x = std::max<int64_t>(window.left, 0); x < right; ++x) {
+      const auto colour = colour_of(share[(y - window.top) * width + x - window.left]);
+      auto* pixel = out.rgb.data() + 3 * (y * image.width + x);
+      for (int c = 0; c < 3; ++c)
+        pixel[c] = static_cast<uint8_t>(std::lround((1 - alpha) * pixel[c] + alpha * colour[c]));
+    }
   return out;
 }
 

@@ -16,12 +16,21 @@ h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2rem; border-bottom
 table { border-collapse: collapse } td, th { border: 1px solid #ddd; padding: .25rem .6rem; text-align: left }
 th { background: #f4f4f4 } pre { background: #f6f6f6; padding: .8rem; overflow-x: auto }
 figure { margin: 1rem 0; display: inline-block }
+.pictures { display: flex; flex-wrap: wrap; gap: .8rem; margin: .8rem 0 } .pictures figure { margin: 0 }
+.pictures figcaption { max-width: 28rem; overflow-wrap: anywhere }
 .example { display: flex; gap: 1rem; margin: .8rem 0 } .example img { width: 128px; height: auto; image-rendering: auto }
 .example ol { margin: 0; padding-left: 1.4rem } .hit { color: #0a7a2f; font-weight: 600 } .key { color: #777; font-size: .85rem }
 )";
 
 std::string_view mime_of(std::string_view bytes) {
   return bytes.substr(0, 4) == "\x89PNG" ? "image/png" : "image/jpeg";
+}
+
+/// `size`: more attributes of the image.
+std::string figure_of(std::string_view bytes, std::string_view caption, std::string_view size) {
+  return fmt::format(
+      "<figure><img alt=\"{0}\" src=\"{1}\"{2}><figcaption>{0}</figcaption></figure>\n",
+      escape(caption), data_uri(mime_of(bytes), bytes), size);
 }
 
 }  // namespace
@@ -84,9 +93,17 @@ HtmlReport& HtmlReport::figure(std::string_view svg) {
 }
 
 HtmlReport& HtmlReport::image(std::string_view bytes, std::string_view caption) {
-  body_ +=
-      fmt::format("<figure><img alt=\"{0}\" src=\"{1}\"><figcaption>{0}</figcaption></figure>\n",
-                  escape(caption), data_uri(mime_of(bytes), bytes));
+  body_ += figure_of(bytes, caption, "");
+  return *this;
+}
+
+HtmlReport& HtmlReport::pictures(const std::vector<Picture>& pictures, int64_t width,
+                                 std::string_view summary) {
+  if (!summary.empty()) body_ += fmt::format("<details><summary>{}</summary>\n", escape(summary));
+  const auto size = width > 0 ? fmt::format(" width=\"{}\"", width) : std::string();
+  body_ += "<div class=\"pictures\">\n";
+  for (const auto& picture : pictures) body_ += figure_of(picture.bytes, picture.caption, size);
+  body_ += summary.empty() ? "</div>\n" : "</div></details>\n";
   return *this;
 }
 

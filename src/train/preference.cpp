@@ -27,16 +27,19 @@ PreferenceTask::PreferenceTask(models::Vlm model, data::ConversationLoader& load
                                const eval::VisualFeatures* features)
     : model_(std::move(model)), loader_(loader), options_(options), features_(features) {}
 
-void PreferenceTask::measure_reference(data::ConversationLoader& once, nn::Precision precision) {
+void PreferenceTask::measure_reference(data::ConversationLoader& once, nn::Precision precision,
+                                       int64_t batches) {
   TORCH_CHECK_VALUE(!options_.reference_free, "PreferenceTask: reference_free goes without one");
   const at::NoGradGuard no_grad;
   const eval::EvalMode eval(*model_);
   const nn::PrecisionGuard guard(model_->language->parameters().front().device().type(), precision);
-  while (const auto batch = once.next()) {
+  for (int64_t i = 0; batches == 0 || i < batches; ++i) {
+    const auto batch = once.next();
+    if (!batch) break;
     const auto [chosen, rejected] = preference_log_probs(*model_, *batch, features_);
-    for (int64_t i = 0; i < batch->samples; ++i)
-      reference_[batch->conversations[static_cast<size_t>(i)]] = {chosen[i].item<float>(),
-                                                                  rejected[i].item<float>()};
+    for (int64_t k = 0; k < batch->samples; ++k)
+      reference_[batch->conversations[static_cast<size_t>(k)]] = {chosen[k].item<float>(),
+                                                                  rejected[k].item<float>()};
   }
 }
 

@@ -20,9 +20,8 @@ struct Size {
   int64_t width, height;
 };
 
-Size resized_size(const io::Image& image, const ImageTransformOptions& options) {
+Size resized_size(int64_t width, int64_t height, const ImageTransformOptions& options) {
   const int64_t side = options.resize > 0 ? options.resize : options.size;
-  const int64_t width = image.width, height = image.height;
   switch (options.resize_mode) {
     case ResizeMode::squash:
       return {side, side};
@@ -47,6 +46,18 @@ int64_t crop_offset(int64_t side, int64_t size, CropRounding rounding) {
 
 }  // namespace
 
+ViewGeometry view_geometry(int64_t width, int64_t height, const ImageTransformOptions& options) {
+  const auto size = options.size;
+  TORCH_CHECK_VALUE(size > 0 && options.resize >= 0 && width > 0 && height > 0,
+                    "to_pixels: sizes must be positive, got size ", size, ", resize ",
+                    options.resize, " and an image of ", width, " x ", height);
+  const auto resized = resized_size(width, height, options);
+  return {.width = resized.width,
+          .height = resized.height,
+          .left = crop_offset(resized.width, size, options.crop_rounding),
+          .top = crop_offset(resized.height, size, options.crop_rounding)};
+}
+
 void to_planes(const uint8_t* rgb, int64_t size, uint8_t* chw) {
   const int64_t plane = size * size;
   uint8_t *green = chw + plane, *blue = green + plane;
@@ -59,12 +70,9 @@ void to_planes(const uint8_t* rgb, int64_t size, uint8_t* chw) {
 
 void to_pixels_into(const io::Image& image, const ImageTransformOptions& options, uint8_t* chw) {
   const int64_t size = options.size;
-  TORCH_CHECK_VALUE(size > 0 && options.resize >= 0 && image.width > 0 && image.height > 0,
-                    "to_pixels: sizes must be positive, got size ", size, ", resize ",
-                    options.resize, " and an image of ", image.width, " x ", image.height);
+  const auto [width, height, left, top] = view_geometry(image.width, image.height, options);
   TORCH_CHECK_VALUE(options.fill_color >= 0 && options.fill_color <= 255,
                     "to_pixels: fill_color must be 0 to 255, got ", options.fill_color);
-  const auto [width, height] = resized_size(image, options);
   thread_local std::vector<uint8_t> resized;
   const uint8_t* rgb = image.rgb.data();
   if (width != image.width || height != image.height) {
@@ -72,8 +80,6 @@ void to_pixels_into(const io::Image& image, const ImageTransformOptions& options
     io::resize_into(rgb, image.width, image.height, width, height, options.filter, resized.data());
     rgb = resized.data();
   }
-  const int64_t left = crop_offset(width, size, options.crop_rounding),
-                top = crop_offset(height, size, options.crop_rounding);
   const bool padded = width < size || height < size;
   if (padded) std::fill(chw, chw + 3 * size * size, static_cast<uint8_t>(options.fill_color));
   copy_window(rgb, width, height, left, top, size, chw);

@@ -1,3 +1,4 @@
+#include <atomic>
 #include <fstream>
 #include <map>
 #include <set>
@@ -159,6 +160,38 @@ TEST(ConversationLoader, PackedRowsHoldEveryConversationOnce) {
   EXPECT_EQ(std::set(seen.begin(), seen.end()).size(), 40u);
 }
 
+// What all images take is known: none is opened before the first batch, and the batches are those
+// that opening all would give.
+TEST(ConversationLoader, LengthsNeedNoImagesWhereAllAreAlike) {
+  const Talks talks(24);
+  std::atomic<int> opened = 0;
+  const auto read = [&](int64_t image) {
+    ++opened;
+    return VisualInput{.pixels = at::full({1, 3, 2, 2}, image, at::kByte), .tokens = 3};
+  };
+  for (const int64_t pack : {0, 200}) {
+    ConversationLoaderOptions options{
+        .batch_size = 2, .group_by_length = pack == 0, .pack_length = pack};
+    opened = 0;
+    ConversationLoader all(talks.source, talks.encoder, read, options);
+    EXPECT_EQ(opened.load(), 24);
+    options.image_tokens = 3;
+    opened = 0;
+    ConversationLoader none(talks.source, talks.encoder, read, options);
+    EXPECT_EQ(opened.load(), 0);
+    while (const auto batch = all.next()) {
+      const auto other = none.next();
+      ASSERT_TRUE(other && equal(*batch, *other));
+    }
+    EXPECT_FALSE(none.next());
+    options.image_tokens = 5;
+    ConversationLoader wrong(talks.source, talks.encoder, read, options);
+    EXPECT_THAT([&] { wrong.next(); },
+                ThrowsMessage<weft::Error>(HasSubstr("takes 3 visual tokens, but image_tokens says "
+                                                     "that all take 5")));
+  }
+}
+
 TEST(ConversationLoader, GoesOnWhereItStood) {
   const Talks talks(23);
   for (const int64_t pack : {0, 300}) {
@@ -228,6 +261,17 @@ TEST(ConversationLoader, PreferencesAreTwoRows) {
   };
   EXPECT_EQ(read(0), "good<|im_end|>");
   EXPECT_EQ(read(1), "worse than that<|im_end|>");
+
+  const auto shared = std::make_shared<weft::data::ConversationEncoder>(
+      byte_tokenizer(), weft::tokenizers::conversation_template("chatml", "/nowhere"),
+      weft::data::ConversationEncoderOptions{.image_token = kImage,
+                                             .turns = weft::data::Turns::shared});
+  EXPECT_THAT(
+      [&] {
+        ConversationLoader(source, shared, [](int64_t) { return VisualInput{.tokens = 2}; },
+                           {.batch_size = 1, .preferences = true});
+      },
+      ThrowsMessage<weft::Error>(HasSubstr("preferences: a row is one answer")));
 }
 
 }  // namespace conversation_loader_test

@@ -77,8 +77,38 @@ TEST(ConversationEncoder, SharedQuestionsAreTheirOwnConversationsBehindOneImage)
     EXPECT_EQ(ids, alone.ids);
     EXPECT_EQ(targets, alone.targets);
   }
-  EXPECT_THAT([] { encoder("plain", Turns::shared).encode(talk(), {7}); },
-              ThrowsMessage<weft::Error>(HasSubstr("cannot share their images")));
+  EXPECT_FALSE(shared.copied);
+}
+
+// A template that writes nothing between images and answer, and a first question whose image stands
+// behind its words: each question is what it is alone, with the images to itself.
+TEST(ConversationEncoder, QuestionsThatCannotShareTheirImagesHaveCopies) {
+  auto behind = talk();
+  behind.messages[0].content = "What is it?\n<image>";
+  for (const auto& [style, one] : {std::pair{"plain", talk()}, std::pair{"chatml", behind}}) {
+    const auto copied = encoder(style, Turns::shared).encode(one, {7});
+    EXPECT_TRUE(copied.copied);
+    EXPECT_THAT(copied.images, ElementsAre(5, 5));
+    EXPECT_EQ(std::ranges::count(copied.ids, kImage), 14);
+    const auto turns = weft::data::single_turns(one);
+    for (int64_t branch = 1; branch <= 2; ++branch) {
+      const auto alone = encoder(style).encode(turns[static_cast<size_t>(branch - 1)], {7});
+      std::vector<int64_t> ids, targets;
+      for (size_t i = 0; i < copied.ids.size(); ++i)
+        if (copied.branches[i] == 0 || copied.branches[i] == branch) {
+          ids.push_back(copied.ids[i]);
+          targets.push_back(copied.targets[i]);
+        }
+      EXPECT_EQ(ids, alone.ids) << style;
+      EXPECT_EQ(targets, alone.targets) << style;
+    }
+  }
+  // A second question without room leaves its images out too.
+  const auto first = encoder().encode(weft::data::single_turns(behind)[0], {7}).ids.size();
+  const auto some =
+      encoder("chatml", Turns::shared, static_cast<int64_t>(first) + 3).encode(behind, {7});
+  EXPECT_TRUE(some.cut && some.copied);
+  EXPECT_THAT(some.images, ElementsAre(5));
 }
 
 TEST(ConversationEncoder, CutsWhatIsTooLong) {

@@ -41,6 +41,8 @@ TEST(VisualTransform, TellsHowManyTokensAnImageBecomes) {
   for (const auto tiling : {Tiling::none, Tiling::pad, Tiling::anyres}) {
     auto folder = folder_of(tiling);
     const auto transform = weft::data::visual_transform(folder);
+    EXPECT_EQ(weft::data::visual_tokens(folder),
+              tiling == Tiling::anyres ? std::nullopt : std::optional<int64_t>(4));
     for (const auto& [width, height] : {std::pair<int64_t, int64_t>{8, 8}, {20, 9}, {9, 31}}) {
       const auto seen = transform(picture(width, height));
       EXPECT_EQ(seen.row.defined(), tiling == Tiling::anyres);
@@ -50,6 +52,42 @@ TEST(VisualTransform, TellsHowManyTokensAnImageBecomes) {
       EXPECT_EQ(tokens.size(0) * tokens.size(1), seen.tokens) << width << " x " << height;
     }
   }
+}
+
+// A picture whose pixels tell where they are, so that the view's pixels tell where they come from.
+TEST(ViewPlacement, BringsTheViewsCornersIntoThePicture) {
+  using weft::data::Box;
+  using weft::vision::Tiling;
+  const auto part = [](const weft::vision::ImageTransformOptions& view, Tiling tiling,
+                       int64_t width, int64_t height) {
+    const auto S = static_cast<double>(view.size);
+    return weft::data::view_placement({height, width}, {.view = view, .tiling = tiling})
+        .back(Box{.x2 = S, .y2 = S});
+  };
+  const auto near = [](const Box& a, const Box& b) {
+    return std::abs(a.x1 - b.x1) + std::abs(a.y1 - b.y1) + std::abs(a.x2 - b.x2) +
+               std::abs(a.y2 - b.y2) <
+           1e-9;
+  };
+  const auto squash = weft::vision::ResizeMode::squash;
+  EXPECT_TRUE(near(part({.size = 8}, Tiling::none, 40, 20), {10, 0, 30, 20}));
+  EXPECT_TRUE(near(part({.size = 8, .resize = 10}, Tiling::none, 20, 40), {2, 12, 18, 28}));
+  EXPECT_TRUE(near(part({.size = 8, .resize_mode = squash}, Tiling::none, 40, 20), {0, 0, 40, 20}));
+  EXPECT_TRUE(
+      near(part({.size = 8, .resize_mode = squash}, Tiling::anyres, 40, 20), {0, 0, 40, 20}));
+  EXPECT_TRUE(
+      near(part({.size = 8, .resize_mode = squash}, Tiling::pad, 40, 20), {0, -10, 40, 30}));
+
+  weft::io::Image ramp{40, 20, {}};
+  for (int64_t i = 0; i < 40 * 20; ++i) {
+    ramp.rgb.push_back(static_cast<uint8_t>(6 * (i % 40)));
+    ramp.rgb.insert(ramp.rgb.end(), {0, 0});
+  }
+  const auto seen = weft::vision::to_tiles({ramp}, {.view = {.size = 8}, .tiling = Tiling::none});
+  const auto row = seen.pixels[0][0][3].to(torch::kDouble);
+  // The middle of view pixel x is picture column 10 + 2.5 (x + 1/2) - 1/2.
+  EXPECT_NEAR(row[2].item<double>(), 6 * (10 + 2.5 * 2.5 - 0.5), 2);
+  EXPECT_NEAR(row[5].item<double>(), 6 * (10 + 2.5 * 5.5 - 0.5), 2);
 }
 
 TEST(ConversationEncoderOf, NamesTheFolderWithoutATokenizer) {

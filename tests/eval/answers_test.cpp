@@ -1,6 +1,9 @@
+#include <cmath>
+
 #include <torch/torch.h>
 
 #include <weft/eval/answers.hpp>
+#include <weft/fusion/anyres.hpp>
 #include <weft/nn/attention_record.hpp>
 
 #include "support/gmock.hpp"
@@ -116,6 +119,106 @@ TEST(AnswerAttention, IsTheMeanOfWhatTheAnswersPositionsPutOnTheImages) {
       ++column;
     }
   }
+}
+
+/// One layer of two heads without positions, to which every token of a text looks the same: the
+/// first head gives visual token 1, the second token 3, exp(sharp) times what each other gets.
+weft::models::Vlm looking_vlm(double sharp) {
+  auto out = small_vlm();
+  auto connector = weft::checkpoint::make_connector("linear", 8, 12);
+  auto language = std::make_shared<weft::text::DecoderLmImpl>(
+      weft::text::DecoderLmOptions{.vocab_size = byte_tokenizer()->vocab_size(),
+                                   .num_layers = 1,
+                                   .block = {.attention = {.hidden_size = 12, .num_heads = 2},
+                                             .mlp = {.hidden_size = 12, .intermediate_size = 16},
+                                             .norm = weft::nn::NormKind::rms_norm}});
+  const torch::NoGradGuard no_grad;
+  for (auto& parameter : connector->named_parameters())
+    parameter.value().copy_(parameter.value().dim() == 2 ? torch::eye(12, 8) : torch::zeros({12}));
+  for (auto& parameter : language->named_parameters()) {
+    auto& value = parameter.value();
+    const auto& name = parameter.key();
+    if (name.ends_with("token_embed.weight")) value.zero_().select(1, 8).fill_(1);
+    if (name.ends_with(".q.bias") || name.ends_with(".k.bias")) value.zero_();
+    if (name.ends_with(".q.weight")) {  // rows 0 to 5 are the first head's
+      value.zero_();
+      for (const int64_t row : {0, 6}) value[row][8].fill_(1);
+    }
+    if (name.ends_with(".k.weight")) {  // a norm makes a unit vector sqrt(12) long
+      value.zero_();
+      value[0][1].fill_(sharp * std::sqrt(6.0) / 12);
+      value[6][3].fill_(sharp * std::sqrt(6.0) / 12);
+    }
+  }
+  return weft::models::Vlm(out->vision, connector, language, out->options);
+}
+
+TEST(AnswerMaps, ShowWhereAModelLooksThatWasMadeToLookThere) {
+  constexpr double kSharp = 4;
+  auto vlm = looking_vlm(kSharp);
+  const Asked asked;
+  const auto question = about("What is it?", {1});
+  const auto prompt = asked.encoder.prompt(question.messages, question.images, {4});
+  const weft::EncoderOutput visual{.tokens = torch::eye(4, 8).unsqueeze(0)};
+  const std::vector<int64_t> answer = {7, 8, 9};
+  const auto maps = weft::eval::answer_maps(*vlm, prompt, answer, visual);
+  ASSERT_EQ(maps.sizes(), (std::vector<int64_t>{3, 2, 2}));
+  for (int64_t k = 0; k < 3; ++k) {
+    // The position that writes token k sees the prompt and the k tokens before.
+    const auto others = static_cast<double>(prompt.ids.size()) + static_cast<double>(k) - 1;
+    const auto sought = (std::exp(kSharp) + 1) / 2;  // by one head of the two
+    const auto expected =
+        torch::tensor({{1.0, sought}, {1.0, sought}}) / (std::exp(kSharp) + others);
+    EXPECT_TRUE(close(maps[k], expected, 1e-4)) << maps[k] << expected;
+  }
+}
+
+TEST(AnswerMaps, AreOfTheFirstImagesWholeView) {
+  Asked asked;
+  const auto question = about("What is it?", {2, 0});
+  const auto prompt = asked.encoder.prompt(question.messages, question.images, {4, 4});
+  const auto visual = asked.vlm->see(
+      {.data = torch::cat({SmallTalks::pixels_of(2).pixels, SmallTalks::pixels_of(0).pixels})});
+  const std::vector<int64_t> answer = {7, 8};
+  const auto rests = weft::eval::answer_attention(*asked.vlm, prompt, answer, visual);
+  const auto maps = weft::eval::answer_maps(*asked.vlm, prompt, answer, visual);
+  EXPECT_TRUE(torch::equal(maps, rests.narrow(1, 0, 4).view({2, 2, 2})));
+  // The same of the question, read anew or from kept features.
+  const auto features =
+      weft::eval::VisualFeatures::compute(*asked.vlm, 3, SmallTalks::pixels_of, {});
+  EXPECT_TRUE(close(
+      weft::eval::answer_maps(*asked.vlm, asked.encoder, question, answer, SmallTalks::pixels_of),
+      maps, 1e-5));
+  EXPECT_TRUE(close(weft::eval::answer_maps(*asked.vlm, asked.encoder, question, answer,
+                                            features->reader(), &*features),
+                    maps, 1e-5));
+  EXPECT_FALSE(weft::eval::answer_maps(*asked.vlm, asked.encoder, about("A dog?", {}), answer,
+                                       SmallTalks::pixels_of)
+                   .defined());
+
+  // Of an image in tiles, its base view: 4 of its tokens, and then a grid of 2 x 4 with newlines.
+  weft::models::Vlm tiled(
+      asked.vlm->vision,
+      std::make_shared<weft::fusion::AnyResImpl>(
+          asked.vlm->connector,
+          weft::fusion::AnyResOptions{.tile_size = 8, .grid_pinpoints = {{8, 16}}}),
+      asked.vlm->language, asked.vlm->options);
+  tiled->eval();
+  const auto cut = tiled->see(
+      {.data = torch::cat({SmallTalks::pixels_of(0).pixels, SmallTalks::pixels_of(1).pixels,
+                           SmallTalks::pixels_of(2).pixels}),
+       .images = torch::tensor({{0, 1, 2, 8, 16, 1}}, torch::kLong)});
+  const auto one = about("What is it?", {0});
+  const auto longer = asked.encoder.prompt(one.messages, one.images, {4 + 2 * 5});
+  EXPECT_TRUE(torch::equal(weft::eval::answer_maps(*tiled, longer, answer, cut),
+                           weft::eval::answer_attention(*tiled, longer, answer, cut)
+                               .narrow(1, 0, 4)
+                               .reshape({2, 2, 2})));
+
+  // A resampler's queries are no places.
+  weft::models::Vlm sampled(asked.vlm->vision, weft::checkpoint::make_connector("resampler", 8, 12),
+                            asked.vlm->language, asked.vlm->options);
+  EXPECT_FALSE(weft::eval::answer_maps(*sampled, prompt, answer, visual).defined());
 }
 
 }  // namespace answers_test

@@ -67,6 +67,10 @@ class Llava(unittest.TestCase):
         lines = [json.loads(line) for line in (out / "eval/predictions.jsonl").read_text().splitlines()]
         right = [line["answer"].lower().strip(" .") in [e.lower().strip(" .") for e in line["expected"]] for line in lines]
         self.assertEqual((scored["samples"], scored["accuracy"]), (6, sum(right) / 6))
+        report = (out / "eval/report.html").read_text()
+        self.assertEqual(report.count("<summary>each token of the answer</summary>"), 6)
+        self.assertEqual(report.count("<figcaption>what the answer rests on</figcaption>"), 6)
+        self.assertEqual(report.count("(right)</figcaption>"), sum(right))
         self.assertGreater(scored["answer_by_question"]["accuracy"], 0)
         self.assertEqual(scored["tokens"]["visual"], 6 * 4)
         self.assertGreater(scored["tokens"]["prompts"], scored["tokens"]["visual"])
@@ -111,12 +115,19 @@ class Llava(unittest.TestCase):
         data = self.work / "preferences.json"
         data.write_text(json.dumps([{**row, "conversations": row["conversations"][:1], "chosen": row["conversations"][1], "rejected": "nothing"}
                                     for row in self.rows[:8]]))
-        done = run("llava_train", "--stage", 2, "--model", self.first, "--data", data, "--images", self.images, "--objective", "preference",
-                   "--batch-size", 4, "--max-steps", 1, "--out", self.work / "dpo")
-        self.assertAlmostEqual(last(done)["loss"], 0.6931, places=3)
+        train = ["llava_train", "--stage", 2, "--model", self.first, "--data", data, "--images", self.images, "--objective", "preference",
+                 "--batch-size", 4, "--max-steps", 1, "--out", self.work / "dpo"]
+        dry = last(run(*train, "--dry-run"))
+        self.assertEqual((dry["batch"], dry["samples"], round(dry["loss"], 3)), (4, 8, 0.693))
+        self.assertFalse((self.work / "dpo").exists())
+        self.assertAlmostEqual(last(run(*train))["loss"], 0.6931, places=3)
+        self.assertIn("take joint or alone", run(*train, "--turns", "shared", status=2).stderr)
 
     def test_samples_are_shown_with_what_is_learned(self):
-        shown = self.tune(self.work / "shown", "--inspect", 1).stdout
+        done = self.tune(self.work / "shown", "--inspect", 1)
+        self.assertIn("samples with 1 image (24 of 24): 4 visual tokens, 0.2 % of --max-length 2048", done.stderr)
+        shown = done.stdout
+        self.assertRegex(shown, r"^\S+ \(32 x 32 pixels\): 4 visual tokens, 0.2 % of --max-length 2048\n")
         self.assertIn("<image: 4 tokens>", shown)
         self.assertIn("another question about the same", shown)
         self.assertRegex(shown, r"\[\[(yes|no)<\|im_end\|>\]\]")

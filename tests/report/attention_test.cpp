@@ -62,6 +62,11 @@ TEST(AttentionOverlay, MixesTheScaleIntoTheImage) {
   // A map without differences is all dark.
   EXPECT_THAT(attention_overlay(grey, torch::ones({1, 1}), 1).rgb,
               ElementsAre(68, 1, 84, 68, 1, 84));
+  // A map of the two middle pixels, and one that begins left of the image.
+  const auto inner = attention_overlay(wide, map, 1, {.left = 1, .width = 2}).rgb;
+  EXPECT_THAT(inner, ElementsAre(0, 0, 0, 68, 1, 84, 253, 231, 37, 0, 0, 0));
+  const auto before = attention_overlay(wide, map, 1, {.left = -1, .width = 2}).rgb;
+  EXPECT_THAT(before, ElementsAre(253, 231, 37, 0, 0, 0, 0, 0, 0, 0, 0, 0));
   EXPECT_THAT([&] { attention_overlay(grey, map, 2); },
               ThrowsMessage<c10::ValueError>(HasSubstr("alpha must be 0 to 1, got 2")));
 }

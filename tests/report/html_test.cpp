@@ -30,6 +30,7 @@ TEST(HtmlReport, IsOneFileWithEscapedText) {
                      .captions = {"a dog"},
                      .retrieved = {{"a \"cat\"", 0.25, false}, {"a dog", 0.2, true}}}});
   report.image("\x89PNG", "a \"map\"");
+  report.pictures({{"\x89PNG", "first"}, {"\xFF\xD8", "a & b"}}, 96, "all < of them");
   report.write(path);
   std::ostringstream text;
   text << std::ifstream(path).rdbuf();
@@ -40,6 +41,10 @@ TEST(HtmlReport, IsOneFileWithEscapedText) {
   EXPECT_THAT(text.str(), HasSubstr("data:image/png;base64,iVBORw=="));
   EXPECT_THAT(text.str(), HasSubstr("<figcaption>a &quot;map&quot;</figcaption>"));
   EXPECT_THAT(text.str(), HasSubstr("<li class=\"hit\">a dog"));
+  EXPECT_THAT(text.str(), HasSubstr("<details><summary>all &lt; of them</summary>"));
+  EXPECT_THAT(text.str(), HasSubstr("data:image/jpeg;base64,/9g=\" width=\"96\">"));
+  EXPECT_THAT(text.str(),
+              HasSubstr("<figcaption>a &amp; b</figcaption></figure>\n</div></details>"));
   EXPECT_THAT(
       [&] {
         report.table({"one"}, {{"1", "2"}});

@@ -45,14 +45,18 @@ inline models::Vlm small_vlm(bool prefix_attention = false) {
 
 /// Six conversations of one to three questions about three images.
 struct SmallTalks {
-  SmallTalks() {
+  /// `behind`: the image behind the words of the first question, so that no other can share it.
+  explicit SmallTalks(bool behind = false) {
     auto list = Json::array();
     for (int64_t i = 0; i < 6; ++i) {
       std::vector<Json> turns;
       for (int64_t k = 0; k <= i % 3; ++k) {
         turns.push_back(Json::object(
             {{"from", "human"},
-             {"value", (k == 0 ? "<image>\nWhat " : "Which ") + std::to_string(i * 7 + k) + "?"}}));
+             {"value", std::string(k > 0    ? "Which "
+                                   : behind ? "What "
+                                            : "<image>\nWhat ") +
+                           std::to_string(i * 7 + k) + (k == 0 && behind ? "? <image>" : "?")}}));
         turns.push_back(Json::object({{"from", "gpt"}, {"value", "Answer " + std::to_string(k)}}));
       }
       list.push_back(Json::object({{"id", std::to_string(i)},

@@ -71,6 +71,25 @@ TEST(AnswerLosses, PrefixesAreThoseOfTheirSamples) {
               ThrowsMessage<c10::ValueError>(HasSubstr("where the prefixes of a batch end")));
 }
 
+// Where they cannot have one image, they have one each.
+TEST(AnswerLosses, CopiedImagesLoseWhatTheyLoseAlone) {
+  const SmallTalks talks(true);
+  auto vlm = small_vlm();
+  const auto alone = total(vlm, talks.loader(Turns::alone, 1));
+  const auto features = weft::eval::VisualFeatures::compute(*vlm, 3, SmallTalks::pixels_of, {});
+  for (const auto& [batch, pack] : {std::pair<int64_t, int64_t>{1, 0}, {4, 0}, {2, 400}}) {
+    const auto other = total(vlm, talks.loader(Turns::shared, batch, pack));
+    EXPECT_EQ(other.second, alone.second);
+    EXPECT_NEAR(other.first / alone.first, 1, 1e-5) << batch << " " << pack;
+    const auto kept =
+        total(vlm, talks.loader(Turns::shared, batch, pack, features->reader()), &*features);
+    EXPECT_NEAR(kept.first / alone.first, 1, 1e-5) << batch << " " << pack;
+  }
+  auto loader = talks.loader(Turns::shared, 2);
+  while (loader.next()) continue;
+  EXPECT_EQ(loader.copied(), 4);  // those of more than one question
+}
+
 // The definition, by the model's own logits.
 TEST(AnswerLosses, IsTheMeanOverAnswerTokens) {
   const SmallTalks talks;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <weft/checkpoint/encoder_folder.hpp>
 #include <weft/checkpoint/lm_folder.hpp>
@@ -46,6 +47,10 @@ WEFT_API VlmFolder load_vlm(const std::filesystem::path& path, at::ScalarType dt
 /// express.
 WEFT_API void save_vlm(const VlmFolder& folder, const std::filesystem::path& path,
                        const std::string& layout = "");
+
+/// The layers of the encoder in `vision` that published models read: the last but one of CLIP's and
+/// SigLIP's, and of others what they give through their final norm.
+WEFT_API std::vector<int64_t> usual_vision_layers(const std::filesystem::path& vision);
 
 struct MakeVlmOptions {
   std::string connector = "mlp2x_gelu";  ///< a name of make_connector()

@@ -36,6 +36,7 @@ struct ConversationLoaderOptions {
   int64_t epochs = 1;
   bool group_by_length = false;
   int64_t pack_length = 0;
+  int64_t image_tokens = 0;
   bool preferences = false;
   int64_t rank = 0, world = 1;
   double max_bad_fraction = 0.05;
@@ -51,6 +52,10 @@ struct ConversationLoaderOptions {
     v("epochs", o.epochs, "passes over the data, 0 = without end");
     v("group_by_length", o.group_by_length, "batches of samples of about one length");
     v("pack_length", o.pack_length, "fill rows of this many tokens with samples; 0 = one a row");
+    v("image_tokens", o.image_tokens,
+      "visual tokens of every image, where all have as many: lengths are then known without "
+      "opening "
+      "any; 0 = each tells its own");
     v("preferences", o.preferences, "each sample is two rows: the chosen and the rejected answer");
     v("rank", o.rank, "this process");
     v("world", o.world, "processes that share the data");
@@ -79,7 +84,10 @@ struct ConversationBatch {
 /// group_by_length sorts within blocks of 50 steps, as transformers' LengthGroupedSampler does, and
 /// takes the steps of a block in random order. pack_length puts as many conversations into a row as
 /// fit, first fit in a random order that all epochs share: fewer rows, of which no token sees
-/// another conversation. Both read all texts and images' sizes at the start.
+/// another conversation. Both read all texts at the start, and all images unless image_tokens says
+/// what these take (data::visual_tokens()).
+///
+/// Preferences go neither with packed rows nor with shared turns, Error (usage).
 ///
 /// Damaged samples are counted in bad() and leave their batch smaller; a batch of which nothing
 /// remains is passed over, or with several ranks an Error. Error(bad_data) as soon as more than
@@ -98,6 +106,7 @@ class WEFT_API ConversationLoader {
   int64_t batches() const;  ///< steps in an epoch
   const BadData& bad() const;
   int64_t cut() const;          ///< conversations that next() gave so far whose end did not fit
+  int64_t copied() const;       ///< the same of those whose turns could not share their images
   double wait_seconds() const;  ///< spent in next() so far
 
   /// Where the batch after the last one taken starts. restore() takes it up under another number of

@@ -20,6 +20,7 @@ struct ConversationTokens {
   int64_t prefix = 0;                  ///< tokens at the start that see each other both ways
   std::vector<int64_t> images = {};    ///< numbers, in the order of their placeholders
   bool cut = false;                    ///< something at the end did not fit
+  bool copied = false;  ///< of shared turns, which could not: each question has its own images
 };
 
 struct ConversationEncoderOptions {
@@ -43,9 +44,11 @@ class WEFT_API ConversationEncoder {
 
   /// visual[i]: tokens of image i. Turns::alone is the source's affair and reads as joint.
   /// What exceeds max_length at the end is left out: tokens, or with shared turns the questions
-  /// that do not fit. BadSample: image_count where the marks are not as many as the images,
-  /// too_long where nothing that is learned would be left. Error that shows the text where nothing
-  /// of it is learned at all.
+  /// that do not fit. Shared turns whose texts differ in front of their last image, or of which a
+  /// template writes nothing between that and an answer, have a copy of the images each, as many
+  /// times in `images`: what alone would learn of them, in one sequence. BadSample: image_count
+  /// where the marks are not as many as the images, too_long where nothing that is learned would be
+  /// left. Error that shows the text where nothing of it is learned at all.
   ConversationTokens encode(const Conversation& conversation,
                             const std::vector<int64_t>& visual) const;
   /// The same with the worse answer at its end.

@@ -84,6 +84,8 @@ class WEFT_API ConversationSource {
   /// Thread-safe, as the others. BadSample says what is damaged.
   Conversation read(int64_t index, int64_t epoch = 0) const;
   io::Image image(int64_t number) const;
+  /// For messages: its path in the data, or the key of its sample.
+  std::string image_name(int64_t number) const;
   /// File and conversation, for messages; and its place in there.
   std::string file(int64_t index) const;
   uint64_t offset(int64_t index) const;

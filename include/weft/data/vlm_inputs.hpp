@@ -2,24 +2,38 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <weft/checkpoint/vlm_folder.hpp>
 #include <weft/core/export.hpp>
 #include <weft/data/conversation_loader.hpp>
+#include <weft/data/grounding.hpp>
 #include <weft/io/image.hpp>
+#include <weft/vision/tiles.hpp>
 
 namespace weft::data {
+
+/// How many language tokens an image becomes, where that does not depend on its size: without
+/// tiles. Learned from an empty image.
+WEFT_API std::optional<int64_t> visual_tokens(const checkpoint::VlmFolder& folder);
 
 /// From a decoded image to what a model reads, by its folder's transform. The number of language
 /// tokens is learned once, from an empty image. Thread-safe.
 WEFT_API std::function<VisualInput(const io::Image&)> visual_transform(
     const checkpoint::VlmFolder& folder);
 
-/// The same of the images of a source.
+/// visual_transform() of the images of a source.
 WEFT_API ReadVisual visual_reader(const checkpoint::VlmFolder& folder,
                                   std::shared_ptr<const ConversationSource> source);
+
+/// From a picture of that size to the view of all of it that the encoder sees, [0, view.size] a
+/// side; with tiles the first of them:
+///
+///     auto part = view_placement(size, tiling).back(Box{0, 0, S, S});   // of the picture
+WEFT_API Placement view_placement(const vision::Resolution& picture,
+                                  const vision::TilingOptions& tiling);
 
 /// How a folder's model reads conversations, written as `style` says: a name of
 /// tokenizers::conversation_template(), of which "model" is folder.chat, or a Jinja file. Error

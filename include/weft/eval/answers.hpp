@@ -22,6 +22,15 @@ struct VisualQuestion {
   std::vector<int64_t> images = {};  ///< numbers, in the order of their marks
 };
 
+/// A question of a data set.
+struct AskedQuestion {
+  std::string id = {};    ///< its conversation's
+  std::string text = {};  ///< without the turns before it and the marks of images
+  VisualQuestion question = {};
+  std::vector<int64_t> images = {};       ///< its own, whatever `question` shows the model
+  std::vector<std::string> answers = {};  ///< right ones
+};
+
 struct VisualAnswer {
   std::string text = {};  ///< without white space at its ends
   std::vector<int64_t> ids = {};
@@ -52,5 +61,17 @@ WEFT_API std::vector<VisualAnswer> answer(models::VlmImpl& model,
 WEFT_API at::Tensor answer_attention(models::VlmImpl& model, const data::ConversationTokens& prompt,
                                      const std::vector<int64_t>& answer,
                                      const EncoderOutput& visual);
+
+/// The same of the first image, as maps of the view of all of it, [A, rows, columns]; with tiles
+/// that is the first of them (data::view_placement() says where it lies). Undefined where there is
+/// none: without images, and behind connectors whose tokens have no places in an image, as those of
+/// a resampler.
+WEFT_API at::Tensor answer_maps(models::VlmImpl& model, const data::ConversationTokens& prompt,
+                                const std::vector<int64_t>& answer, const EncoderOutput& visual);
+/// The same of an answer to a question, whose images are read again.
+WEFT_API at::Tensor answer_maps(models::VlmImpl& model, const data::ConversationEncoder& encoder,
+                                const VisualQuestion& question, const std::vector<int64_t>& answer,
+                                const data::ReadVisual& read,
+                                const VisualFeatures* features = nullptr);
 
 }  // namespace weft::eval

@@ -39,6 +39,10 @@ WEFT_API void add_classification(report::HtmlReport& page, const ClassificationR
 /// reports them "accuracy", the scale and the temperature 1 / scale, and "modality_gap".
 WEFT_API void add_curves(report::HtmlReport& page, const std::vector<report::StepMetrics>& metrics);
 
+/// report.html of a run: those curves from its metrics.jsonl, its result and its configuration.
+WEFT_API void write_training_report(const std::filesystem::path& run, const std::string& title,
+                                    const Json& result, const Json& config);
+
 /// Each image beside attention_maps() of it: what its vector rests on. pixels [K, 3, S, S] uint8.
 /// Nothing is drawn of an encoder without patches.
 WEFT_API void add_attention(report::HtmlReport& page, Encoder& encoder, const at::Tensor& pixels,

@@ -14,6 +14,7 @@
 #include <weft/data/sample.hpp>
 #include <weft/models/vlm.hpp>
 #include <weft/nn/precision.hpp>
+#include <weft/report/console.hpp>
 
 namespace weft::eval {
 
@@ -23,6 +24,7 @@ struct VisualFeatureOptions {
   nn::Precision precision = nn::Precision::fp32;  ///< of the tower and of what is kept
   int64_t max_bytes = int64_t{4} << 30;           ///< of what is kept
   std::function<void(int64_t done)> progress = {};  ///< images whose features are there
+  report::Console* console = nullptr;               ///< shows a progress line meanwhile
 };
 
 /// What a vision-language model's tower gives for images that are read many times, in runs that do

@@ -20,9 +20,16 @@ WEFT_API at::Tensor attention_rollout(const at::Tensor& attention);
 WEFT_API at::Tensor patch_map(const at::Tensor& rollout, int64_t rows, int64_t columns,
                               int64_t prefix = 1, int64_t token = 0);
 
-/// The image under a map [rows, columns] that covers it: bilinear, from the map's smallest value
-/// (dark) to its largest (bright), mixed in by `alpha` (0 = the image, 1 = the map).
+/// The part of an image that a map covers, in its pixels; it may pass the image's edges.
+struct MapWindow {
+  int64_t left = 0, top = 0;
+  int64_t width = 0, height = 0;  ///< 0 = the image's
+};
+
+/// The image under a map [rows, columns] that covers it, or the window: bilinear, from the map's
+/// smallest value (dark) to its largest (bright), mixed in by `alpha` (0 = the image, 1 = the map).
+/// What lies outside of the window stays as it is.
 WEFT_API io::Image attention_overlay(const io::Image& image, const at::Tensor& map,
-                                     double alpha = 0.5);
+                                     double alpha = 0.5, const MapWindow& window = {});
 
 }  // namespace weft::report

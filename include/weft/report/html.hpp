@@ -27,6 +27,12 @@ struct RetrievalExample {
   std::vector<RetrievedText> retrieved = {};
 };
 
+/// The bytes of a JPEG or PNG, and a line of text under it.
+struct Picture {
+  std::string bytes;
+  std::string caption = {};
+};
+
 /// A report of one run as one HTML file: no script, no other file. All text is escaped.
 class WEFT_API HtmlReport {
  public:
@@ -42,6 +48,10 @@ class WEFT_API HtmlReport {
   HtmlReport& figure(std::string_view svg);
   /// The bytes of a JPEG or PNG with a line of text under it.
   HtmlReport& image(std::string_view bytes, std::string_view caption);
+  /// Pictures in rows, each `width` pixels wide (0 = as large as it is). With a `summary` that line
+  /// stands in their place until it is clicked.
+  HtmlReport& pictures(const std::vector<Picture>& pictures, int64_t width = 0,
+                       std::string_view summary = "");
   HtmlReport& retrieval(const std::vector<RetrievalExample>& examples);
 
   /// Whole or absent.

@@ -30,8 +30,10 @@ class WEFT_API PreferenceTask : public Task {
                  const eval::VisualFeatures* features = nullptr);
 
   /// Runs the model as it is over one epoch of `once`, a loader of the same source that leaves
-  /// nothing out. Not needed, and an error, where the options are reference_free.
-  void measure_reference(data::ConversationLoader& once, nn::Precision precision);
+  /// nothing out, or over its first `batches`. Not needed, and an error, where the options are
+  /// reference_free.
+  void measure_reference(data::ConversationLoader& once, nn::Precision precision,
+                         int64_t batches = 0);
 
   /// Throws Error for a conversation that measure_reference() has not met.
   StepResult step() override;

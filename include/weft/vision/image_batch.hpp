@@ -48,6 +48,15 @@ struct ImageTransformOptions {
   }
 };
 
+/// How the square of pixels comes of an image.
+struct ViewGeometry {
+  int64_t width, height;  ///< of the resized image
+  int64_t left, top;      ///< of the crop in it; negative where the image is padded
+};
+/// Of an image of that size.
+WEFT_API ViewGeometry view_geometry(int64_t width, int64_t height,
+                                    const ImageTransformOptions& options);
+
 /// Resizes and crops the centre, with Pillow's bytes; `chw` takes [3, S, S] bytes. An image whose
 /// crop reaches beyond it is padded around it. Throws c10::ValueError for sizes below 1 and colours
 /// outside 0 to 255.

@@ -1,0 +1,43 @@
+#include <algorithm>
+
+#include <weft/eval/question_set.hpp>
+#include <weft/tokenizers/conversation.hpp>
+
+namespace weft::eval {
+
+std::vector<AskedQuestion> questions_of(const data::ConversationSource& source,
+                                        const QuestionOptions& options) {
+  std::vector<AskedQuestion> out;
+  for (int64_t i = 0; i < source.size(); ++i) {
+    const auto talk = source.read(i);
+    const size_t first = talk.messages.front().role == "system" ? 1 : 0;
+    for (size_t k = first; k + 1 < talk.messages.size(); k += 2) {
+      AskedQuestion one{.id = talk.id,
+                        .text = tokenizers::without_image_marks(talk.messages[k].content),
+                        .images = talk.images};
+      const auto end = talk.messages.begin() + static_cast<int64_t>(k) + 1;
+      one.question.messages.assign(talk.messages.begin(), end);
+      one.question.images = talk.images;
+      if (options.blind) {
+        one.question.images = {};
+        for (auto& message : one.question.messages)
+          message.content = tokenizers::without_image_marks(message.content);
+      }
+      const bool last = k + 2 == talk.messages.size();
+      one.answers = last && !talk.references.empty() ? talk.references
+                                                     : std::vector{talk.messages[k + 1].content};
+      out.push_back(std::move(one));
+      if (options.limit > 0 && static_cast<int64_t>(out.size()) == options.limit) return out;
+      if (options.first_only) break;
+    }
+  }
+  return out;
+}
+
+void shuffle_images(std::vector<AskedQuestion>& asked, int64_t images) {
+  for (auto& one : asked)
+    for (auto& image : one.question.images)
+      image = (image + std::max<int64_t>(images / 2, 1)) % images;
+}
+
+}  // namespace weft::eval
