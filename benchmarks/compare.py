@@ -11,7 +11,7 @@ import numpy
 from safetensors.numpy import load_file
 
 sys.path.insert(0, str(Path(__file__).parent))
-from peers import COMPLETE, FIRST_EMBEDDING
+from peers import COMPLETE, FIRST_EMBEDDING, IMAGE_TOKEN, LINEAR_CE
 
 ROOT = Path(__file__).resolve().parent.parent
 CORES = sorted(os.sched_getaffinity(0))
@@ -107,11 +107,34 @@ def rows(inputs):
                        size="SmolLM2-135M, 64 tokens one by one behind 32", args=language(96, prompt=32), bytes=64 * 2 * weights),
                   dict(name="prefill_bf16", work="prefill", peer="transformers, SDPA", precision="bf16", threads=2, bar=1.1, reference=True,
                        size="SmolLM2-135M, 512 tokens", args=language(512), flops=512 * 2 * 106_203_648)]
-    for percent, bar in ((100, 1.2), (30, 2.0), (10, 5.0)):
-        table.append(dict(name=f"linear_ce_{percent}", work="linear_cross_entropy", peer="lm_head + cross_entropy", precision="fp32", threads=2, bar=bar,
-                          size=f"N = 2048, D = 576, V = 49152, {percent} % labelled, both passes", reference=True,
-                          args=dict(inputs=str(inputs / "linear-ce.safetensors"), precision="fp32", labelled=percent),
-                          flops=6 * (2048 * percent // 100) * 576 * 49152))
+        # The share of the work that padding is: what a packed row saves.
+        lengths = load_file(inputs / "conversations.safetensors")["mask"].sum(1)
+        step = lambda packed: dict(work="train_vlm", peer="transformers, LlavaForConditionalGeneration, padded", threads=2, reference=True, pairs=4,
+                                   size=f"DINOv2-S, MLP, SmolLM2-135M; 8 samples of {lengths.min()}-{lengths.max()} tokens, {'packed' if packed else 'padded'}",
+                                   flops=6 * int(lengths.sum()) * 106_203_648 if packed else 6 * int(8 * lengths.max()) * 106_203_648)
+        for packed, name in ((False, "llava_step"), (True, "llava_step_packed")):
+            for precision in ("fp32", "bf16") if NATIVE_BF16 else ("fp32",):
+                table.append(dict(step(packed), name=f"{name}_{precision}", precision=precision, bar=None if packed else 1.2,
+                                  args=dict(vision=dino, language=str(smollm), inputs=str(inputs / "conversations.safetensors"),
+                                            image_token=IMAGE_TOKEN, precision=precision, packed=packed)))
+    for rows_, width, classes in LINEAR_CE:
+        for precision in ("fp32", "bf16") if NATIVE_BF16 else ("fp32",):
+            for percent, bar in ((100, 1.2), (30, 2.0), (10, 5.0)):
+                table.append(dict(name=f"linear_ce_{width}_{percent}_{precision}", work="linear_cross_entropy", peer="lm_head + cross_entropy",
+                                  precision=precision, threads=2, bar=bar, reference=True, pairs=5,
+                                  size=f"N = {rows_}, D = {width}, V = {classes}, {percent} % labelled, both passes",
+                                  args=dict(inputs=str(inputs / f"linear-ce-{width}.safetensors"), precision=precision, labelled=percent),
+                                  flops=6 * (rows_ * percent // 100) * width * classes))
+    shared = Path(os.environ["WEFT_SHARED_DIR"]) / "data/tokenizers"
+    for name, file, threads in (("smollm2", smollm / "tokenizer.json", 1), ("smollm2_2", smollm / "tokenizer.json", 2),
+                                ("phi3", shared / "phi-3-mini/tokenizer.json", 1), ("wordpiece", inputs / "minilm-l6/tokenizer.json", 1),
+                                ("tiktoken", shared / "whisper/multilingual.tiktoken", 1), ("tiktoken_2", shared / "whisper/multilingual.tiktoken", 2)):
+        if file.exists():
+            peer = "tiktoken" if file.suffix == ".tiktoken" else "tokenizers"
+            table.append(dict(name=f"corpus_{name}", work="tokenize_tiktoken" if peer == "tiktoken" else "tokenize_corpus", peer=peer, precision="ids",
+                              size="100 MB of captions, sources and texts in documents of 4 kB", threads=threads, bar=2.0 if peer == "tiktoken" else 5.0,
+                              args=dict(tokenizer=str(file), texts=str(inputs / "corpus.json"), batch_size=1000, threads=threads), tolerance=0,
+                              pairs=2, megabytes=100))
     # Out and embeddings' gradient are written, embeddings, visual tokens and the gradient of out (twice) read.
     table.append(dict(name="splice", work="splice", peer="transformers, masked_scatter", precision="bf16", size="4096 x 4096, 7 images of 576, both passes",
                       threads=2, bar=10.0, args=dict(inputs=str(inputs / "splice.safetensors"), precision="bf16"), tolerance=0, bytes=4 * 4096 * 4096 * 2))
@@ -181,7 +204,8 @@ class Side:
 
     def calibrate(self):
         self.runs = max(1, min(2000, math.ceil(0.1 / max(self.worker.seconds(1), 1e-9))))
-        self.worker.seconds(self.runs)
+        if self.runs > 1:
+            self.worker.seconds(self.runs)
 
     def measure(self):
         self.times.append(self.worker.seconds(self.runs))
@@ -288,13 +312,13 @@ def run_row(row, options, rates):
         if row["name"] == "first_embedding":
             ours, theirs, ours_mb, theirs_mb, error = compare_first_embedding(row, options.bin / "embed", options.pairs)
         else:
-            ours, theirs, ours_mb, theirs_mb, error = compare_works(row, options.bin / "weft_bench", options.pairs)
+            ours, theirs, ours_mb, theirs_mb, error = compare_works(row, options.bin / "weft_bench", min(options.pairs, row.get("pairs", options.pairs)))
     except (RuntimeError, OSError) as problem:
         return dict(result, error=str(problem))
     ratios = sorted(b / a for a, b in zip(ours, theirs))
     limit = limit_seconds(row, rates)
     return dict(result, ours=statistics.median(ours), theirs=statistics.median(theirs), ratio=round(statistics.median(ratios), 3),
-                ratio_range=[round(ratios[0], 3), round(ratios[-1], 3)], limit_ratio=limit and round(limit / statistics.median(ours), 3),
+                megabytes=row.get("megabytes"), ratio_range=[round(ratios[0], 3), round(ratios[-1], 3)], limit_ratio=limit and round(limit / statistics.median(ours), 3),
                 ours_mb=round(ours_mb), theirs_mb=round(theirs_mb), difference=error)
 
 
@@ -305,13 +329,17 @@ def duration(seconds):
     return f"{seconds * 1e6:.2f} µs"
 
 
+def speed(result, seconds):
+    return duration(seconds) + (f" ({result['megabytes'] / seconds:.3g} MB/s)" if result["megabytes"] else "")
+
+
 def page(report):
     """docs/benchmarks.md"""
     machine = report["machine"]
     lines = ["# Benchmarks", "", "Written by `scripts/benchmark`; do not edit.", "",
              "The same work by weft and by the Python stack, in one run: both sides read the same prepared inputs, with the same threads, pinned "
              "to the same processors, batches and padding; results are compared before anything is timed; the two take turns "
-             f"({report['pairs']} pairs) and the medians count. Times are wall-clock; a ratio above 1 means that weft is faster. "
+             f"({report['pairs']} pairs, of long rows fewer) and the medians count. Times are wall-clock; a ratio above 1 means that weft is faster. "
              "Limit is the share of the machine's own GEMM rate or copy bandwidth that weft reaches (1 = all of it). "
              "Memory is the peak of a process that does only this row.", "",
              f"Machine: {machine['cpu']}, {machine['cores']} processors, {machine['memory_gb']} GB, {', '.join(machine['instructions'])}. "
@@ -326,7 +354,7 @@ def page(report):
         if "error" in r:
             lines.append(head + "- | - | - | " + (f"{r['bar']}x" if r["bar"] else "") + " | | |")
         else:
-            lines.append(head + f"{duration(r['ours'])} | {duration(r['theirs'])} | **{r['ratio']:.2f}** ({r['ratio_range'][0]:.2f}-{r['ratio_range'][1]:.2f}) | "
+            lines.append(head + f"{speed(r, r['ours'])} | {speed(r, r['theirs'])} | **{r['ratio']:.2f}** ({r['ratio_range'][0]:.2f}-{r['ratio_range'][1]:.2f}) | "
                          + (f"{r['bar']}x" if r["bar"] else "") + " | " + (f"{r['limit_ratio']:.2f}" if r["limit_ratio"] else "")
                          + f" | {r['ours_mb']} / {r['theirs_mb']} MB |")
     short = [f"- {r['name']}: {r['ratio']:.2f}x, the bar is {r['bar']}x." for r in report["rows"] if "error" not in r and r["bar"] and r["ratio"] < r["bar"]]

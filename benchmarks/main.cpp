@@ -31,7 +31,10 @@ const Registry<std::function<Work(const Json&)>>& works() {
     r.add("decode", decode);
     r.add("prefill", prefill);
     r.add("tokenize", tokenize);
+    r.add("tokenize_corpus", tokenize_corpus);
     r.add("tokenize_open_clip", tokenize);
+    r.add("tokenize_tiktoken", tokenize_corpus);
+    r.add("train_vlm", train_vlm);
     r.add("read_safetensors", read_safetensors);
     r.add("read_tar", read_tar);
     r.add("info_nce", info_nce);

@@ -9,7 +9,9 @@ Real photos, captions and weights are used where WEFT_SHARED_DIR and WEFT_MODELS
 import io, json, os, sys, tarfile, time
 from pathlib import Path
 
-COMPLETE = "complete-3"  # the mark of inputs that prepare() made; changes with them
+LINEAR_CE = ((2048, 576, 49152), (2048, 2048, 32000))  # rows, width, classes: the head of SmolLM2-135M, and one of Llama's vocabulary
+IMAGE_TOKEN = 49151
+COMPLETE = "complete-4"  # the mark of inputs that prepare() made; changes with them
 
 # --- works: args -> a function without arguments that does the timed part and returns tensors by name
 
@@ -211,6 +213,83 @@ def tokenize_open_clip(args):
 
     def work():  # its cache of words stays from run to run
         return {"ids": torch.cat([tokenizer(batch, args["max_length"]).flatten() for batch in batches])}
+    return work
+
+
+def corpus_sums(batches):
+    """How many ids, and a sum that depends on each one's place; as arrays, as it is part of what is timed."""
+    import numpy
+    count = total = 0
+    for batch in batches:
+        for ids in batch:
+            ids = numpy.asarray(ids, dtype=numpy.int64)
+            count, total = count + len(ids), total + int((ids * (numpy.arange(len(ids)) % 997 + 1)).sum())
+    return {"count": numpy.array(count), "sum": numpy.array(total)}
+
+
+def tokenize_corpus(args):
+    os.environ["TOKENIZERS_PARALLELISM"] = "true" if args["threads"] > 1 else "false"
+    from tokenizers import Tokenizer
+    tokenizer, batches = Tokenizer.from_file(args["tokenizer"]), caption_batches(args)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return lambda: corpus_sums([one.ids for one in tokenizer.encode_batch_fast(batch, add_special_tokens=False)] for batch in batches)
+
+
+def tokenize_tiktoken(args):
+    """Whisper's vocabulary, with its pattern."""
+    import base64
+    import tiktoken
+    lines = Path(args["tokenizer"]).read_bytes().split(b"\n")
+    ranks = {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in lines if line)}
+    pattern = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+    encoding, batches = tiktoken.Encoding("multilingual", pat_str=pattern, mergeable_ranks=ranks, special_tokens={}), caption_batches(args)
+    return lambda: corpus_sums(encoding.encode_ordinary_batch(batch, num_threads=args["threads"]) for batch in batches)
+
+
+def train_vlm(args):
+    """A step of LLaVA's second stage as transformers' own classes take it: the tower under no_grad, all logits, padded rows."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, LlavaConfig, LlavaForConditionalGeneration
+    from transformers.utils import logging
+    logging.disable_progress_bar()
+    batch, precision = load_file(args["inputs"]), args["precision"]
+    vision, language = (AutoConfig.from_pretrained(args[part]) for part in ("vision", "language"))
+    config = LlavaConfig(vision_config=vision, text_config=language, image_token_index=args["image_token"], vision_feature_layer=-1,
+                         vision_feature_select_strategy="default", projector_hidden_act="gelu", tie_word_embeddings=True)
+    model = LlavaForConditionalGeneration(config)
+    model.model.vision_tower.load_state_dict(AutoModel.from_pretrained(args["vision"]).state_dict())
+    model.model.language_model.load_state_dict(AutoModelForCausalLM.from_pretrained(args["language"], dtype=torch.float32).model.state_dict())
+    model.tie_weights()
+    model.model.multi_modal_projector.load_state_dict({f"linear_{i + 1}.{kind}": batch[f"connector.layers_{i}.{kind}"]
+                                                       for i in (0, 1) for kind in ("weight", "bias")})
+    if precision == "fp64":
+        model = model.double()
+        batch["pixels"] = batch["pixels"].double()
+    model.train()
+    model.model.vision_tower.requires_grad_(False).eval()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=2e-5, weight_decay=0.0, fused=True)
+
+    def step():
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            loss = model(input_ids=batch["ids"], attention_mask=batch["mask"], pixel_values=batch["pixels"], labels=batch["labels"], use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        return loss.detach()
+
+    checked = False
+
+    def work():
+        nonlocal checked
+        if checked:
+            step()
+            return {}
+        checked = True
+        return {"losses": torch.stack([step() for _ in range(3)])}
     return work
 
 
@@ -455,12 +534,12 @@ def language_inputs(folder):
     """What a language model of LLaVA's kind has around its layers."""
     import torch
     from safetensors.torch import save_file
-    rows, width, classes = 2048, 576, 49152  # SmolLM2-135M's head
-    tensors = {"x": torch.randn(rows, width), "weight": torch.randn(classes, width) * 0.04}
-    for percent in (100, 30, 10):
-        labelled = torch.rand(rows).argsort() < rows * percent // 100
-        tensors[f"labels.{percent}"] = torch.randint(classes, (rows,)).where(labelled, -100)
-    save_file(tensors, folder / "linear-ce.safetensors")
+    for rows, width, classes in LINEAR_CE:
+        tensors = {"x": torch.randn(rows, width), "weight": torch.randn(classes, width) * width ** -0.5}
+        for percent in (100, 30, 10):
+            labelled = torch.rand(rows).argsort() < rows * percent // 100
+            tensors[f"labels.{percent}"] = torch.randint(classes, (rows,)).where(labelled, -100)
+        save_file(tensors, folder / f"linear-ce-{width}.safetensors")
     tokens, width, images = 4096, 4096, 7 * 576
     ids = torch.ones(1, tokens, dtype=torch.int64)
     for i in range(7):
@@ -468,6 +547,50 @@ def language_inputs(folder):
     save_file({"embeddings": torch.randn(1, tokens, width), "visual": torch.randn(images, width), "ids": ids}, folder / "splice.safetensors")
     save_file({"q": torch.randn(1, 4096, 28, 128), "k": torch.randn(1, 4096, 4, 128), "positions": torch.arange(4096)[None],
                "inv_freq": 1e6 ** (-torch.arange(64) / 64)}, folder / "rope.safetensors")
+
+
+def conversations(folder):
+    """Eight samples of one image of 98 pixels and 40 to 340 further tokens, of which 30 % are an answer's; padded on the right."""
+    import torch
+    from safetensors.torch import save_file
+    lengths = torch.linspace(40, 340, 8).long()[torch.randperm(8)] + 49
+    rows, columns = len(lengths), int(lengths.max())
+    ids, labels = torch.zeros(rows, columns, dtype=torch.int64), torch.full((rows, columns), -100)
+    mask = (torch.arange(columns) < lengths[:, None]).long()
+    for row, length in enumerate(lengths.tolist()):
+        ids[row, :length] = torch.randint(100, 40_000, (length,))
+        ids[row, 4:53] = IMAGE_TOKEN
+        answered = torch.rand(length) < 0.3
+        answered[:53] = False
+        labels[row, :length] = ids[row, :length].where(answered, -100)
+    tensors = {"ids": ids, "mask": mask, "labels": labels, "pixels": torch.randn(rows, 3, 98, 98)}
+    for i, width in enumerate((384, 576)):
+        tensors |= {f"connector.layers_{i}.weight": torch.randn(576, width) * 0.03, f"connector.layers_{i}.bias": torch.zeros(576)}
+    save_file(tensors, folder / "conversations.safetensors")
+
+
+def corpus(path, captions, megabytes=100):
+    """Documents of up to 4 kB, no two alike: captions, and the sources and texts of the Python packages that the peers come with."""
+    import sysconfig
+    documents, size, packages = ["\n".join(captions[i:i + 60]) for i in range(0, len(captions), 60)], 0, Path(sysconfig.get_paths()["purelib"])
+    for file in sorted(p for kind in ("py", "md", "txt", "rst", "h", "pyi") for p in packages.rglob(f"*.{kind}")):
+        text = file.read_text(errors="ignore")
+        documents += [text[i:i + 4000] for i in range(0, len(text), 4000)]
+        size += len(text.encode())
+        if size > 2 * megabytes * 1_000_000:
+            break
+    kept, size = [], 0
+    for document in sorted(set(documents), key=lambda text: hash_of(text)):
+        kept.append(document)
+        size += len(document.encode())
+        if size >= megabytes * 1_000_000:
+            break
+    Path(path).write_text(json.dumps(kept))
+
+
+def hash_of(text):
+    import hashlib
+    return hashlib.sha256(text.encode()).digest()
 
 
 def prepare(folder):
@@ -517,6 +640,8 @@ def prepare(folder):
         image, text = (torch.nn.functional.normalize(torch.randn(rows, 512), dim=1) for _ in range(2))
         save_file({"image": image, "text": text, "scale": torch.tensor(14.3)}, folder / f"pairs-{rows}.safetensors")
     language_inputs(folder)
+    conversations(folder)
+    corpus(folder / "corpus.json", captions)
     clip_models(folder, captions)
     (folder / COMPLETE).touch()
 

@@ -28,6 +28,8 @@ Work decode(const Json& args);
 Work prefill(const Json& args);  ///< the same, all tokens at once
 /// {"tokenizer", "texts", "batch_size", "max_length", "threads"}, the last two optional: ids [N]
 Work tokenize(const Json& args);
+/// {"tokenizer", "texts", "batch_size", "threads"}: how many ids and a sum over all []
+Work tokenize_corpus(const Json& args);
 Work read_safetensors(const Json& args);  ///< {"path", "touch"}: count [] or sums [tensors]
 Work read_tar(const Json& args);          ///< {"path"}: members, bytes, name_bytes []
 Work info_nce(const Json& args);          ///< {"inputs"}: loss and the three gradients
@@ -35,6 +37,9 @@ Work info_nce(const Json& args);          ///< {"inputs"}: loss and the three gr
 Work linear_cross_entropy(const Json& args);
 Work rope(const Json& args);            ///< {"inputs", "precision"}: q, k and their gradients
 Work splice(const Json& args);          ///< {"inputs"}: out and the two gradients, in bf16
+/// {"vision", "language", "inputs", "image_token", "precision", "packed"}: losses [3] of the first
+/// steps
+Work train_vlm(const Json& args);
 Work matrix_product(const Json& args);  ///< {"size", "precision"}: the machine's GEMM rate
 Work copy(const Json& args);            ///< {"bytes"}: the machine's copy bandwidth
 

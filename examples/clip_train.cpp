@@ -16,6 +16,7 @@
 
 #include <weft/checkpoint/dual_encoder_folder.hpp>
 #include <weft/checkpoint/dual_families.hpp>
+#include <weft/checkpoint/lm_folder.hpp>
 #include <weft/checkpoint/preprocessor.hpp>
 #include <weft/core/flags.hpp>
 #include <weft/data/augment.hpp>
@@ -64,15 +65,13 @@ struct Options {
     v("vision", o.vision,
       "image tower: a folder of Hugging Face or timm, or a preset such as vit_tiny or ViT-B-32");
     v("text", o.text,
-      "text tower: a Hugging Face folder, or a preset such as text_tiny or ViT-B-32");
+      "text tower: a Hugging Face folder, a language model's too, or a preset such as text_tiny");
     v("lock_vision", o.lock_vision, "freeze the image tower; it runs once");
     v("lock_text", o.lock_text, "freeze the text tower; it runs once");
     v("grad_checkpointing", o.grad_checkpointing,
       "compute activations of trained towers again in the backward pass: less memory, more time");
     v("tokenizer", o.tokenizer,
-      "tokenizer.json, OpenAI's vocabulary or a folder; else the folder's, else a byte-level BPE "
-      "of "
-      "the captions");
+      "tokenizer.json, OpenAI's vocabulary or a folder; else the folder's, else a BPE of captions");
     v("vocab_size", o.vocab_size, "of that BPE");
     v("dual", o.dual);
     v("augment", o.augment);
@@ -94,8 +93,10 @@ struct Options {
 Options parse(int argc, char** argv, Options options) {
   weft::Flags flags("clip_train", "Trains a dual encoder on captioned images.");
   flags.add(options);
-  for (const auto& [flag, other] :
-       {std::pair{"train", "train-data"}, {"val", "val-data"}, {"lock-vision", "lock-image"}})
+  for (const auto& [flag, other] : {std::pair{"train", "train-data"},
+                                    {"val", "val-data"},
+                                    {"lock-vision", "lock-image"},
+                                    {"text-pool", "text-pooling"}})
     flags.alias(flag, other);
   flags.parse(argc, argv);
   if (options.model.has_value() == (options.vision && options.text))
@@ -105,15 +106,16 @@ Options parse(int argc, char** argv, Options options) {
 }
 
 /// Frozen towers want their patch tokens averaged and little regularisation; training from scratch
-/// wants a warm-up. CLIP's own towers pool themselves.
-Options defaults(bool frozen, bool clip) {
+/// wants a warm-up. CLIP's towers pool themselves, and a decoder's last token has seen the text.
+Options defaults(bool frozen, const std::string& text) {
+  const bool decoder = weft::checkpoint::is_language_model(text);
   Options o;
   o.trainer.epochs = 12;
-  if (clip) {
+  if (weft::checkpoint::dual_presets().contains(text)) {
     o.dual.image_projection = o.dual.text_projection = weft::models::Projection::linear;
   } else {
     o.dual.image_pool = frozen ? weft::nn::Pooling::cls_mean : weft::nn::Pooling::mean;
-    o.dual.text_pool = weft::nn::Pooling::mean;
+    o.dual.text_pool = decoder ? weft::nn::Pooling::last : weft::nn::Pooling::mean;
   }
   o.trainer.wd = frozen ? 0.05 : 0.1;
   o.trainer.warmup = frozen ? 0 : 100;
@@ -129,7 +131,7 @@ std::shared_ptr<weft::tokenizers::Tokenizer> find_tokenizer(const Options& optio
   using namespace weft;
   if (options.tokenizer) return tokenizers::load_tokenizer(*options.tokenizer);
   if (options.text && fs::is_directory(*options.text))
-    return tokenizers::load_tokenizer(*options.text);
+    return checkpoint::load_text_tokenizer(*options.text);
   if (!options.trainer.resume.empty() && fs::exists(own_tokenizer(options)))
     return tokenizers::load_tokenizer(own_tokenizer(options));
   // In this order, as configurations of CLIP cannot name 2 as the end of the text.
@@ -291,8 +293,8 @@ int run(const Options& options) {
 
 int main(int argc, char** argv) {
   return run_program("clip_train", [&] {
-    const auto first = parse(argc, argv, defaults(true, false));
-    const bool clip = weft::checkpoint::dual_presets().contains(first.text.value_or(""));
-    return run(parse(argc, argv, defaults(first.lock_vision && first.lock_text, clip)));
+    const auto first = parse(argc, argv, defaults(true, ""));
+    const bool frozen = first.lock_vision && first.lock_text;
+    return run(parse(argc, argv, defaults(frozen, first.text.value_or(""))));
   });
 }

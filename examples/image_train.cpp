@@ -164,7 +164,7 @@ weft::checkpoint::ImageClassifierFolder assemble(const Options& options,
   } else {
     image = checkpoint::load_encoder(options.model);
   }
-  if (checkpoint::families().at(image.family).role != checkpoint::Role::image)
+  if (checkpoint::encoder_family(image.family).role != checkpoint::Role::image)
     throw Error(options.model + ": expected an image encoder, found the text encoder '" +
                 image.family + "'");
   const auto count = classes.count ? *classes.count : data::count_classes(options.train);

@@ -10,7 +10,6 @@
 #include <optional>
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/tensor.h>
 
 #include <weft/checkpoint/vlm_folder.hpp>
 #include <weft/data/token_budget.hpp>
@@ -40,7 +39,7 @@ struct Options {
     v("system", o.system, "a system message");
     v("attention_map", o.attention_map, "PNG of what the answer rests on, over the first picture");
     v("conversation", o.conversation,
-      "how turns are written: model, plain, v1, llama_2, chatml, or a Jinja file");
+      "how turns are written: model, plain, v1, llama_2, chatml, paligemma, or a Jinja file");
     v("max_length", o.max_length, "tokens of the conversation");
     v("precision", o.precision, "of weights and activations");
     v("json", o.json, "nothing on stdout but JSON");
@@ -73,7 +72,7 @@ class Chat {
         {.role = "user", .content = marks.empty() ? question : marks + "\n" + question});
     prompt_ = encoder_.prompt(messages_, numbers_, tokens_);
     const at::NoGradGuard no_grad;
-    weft::LmInput input{.ids = at::tensor(prompt_.ids, at::kLong).unsqueeze(0)};
+    auto input = weft::data::to_lm_input(prompt_);
     if (!numbers_.empty())
       input = folder_.model->splice(input,
                                     folder_.model->connector->connect({.visual = visual_}).tokens);

@@ -5,7 +5,8 @@
 // --task: vqa (exact match, and VQAv2's soft accuracy where a question has several references),
 // yes-no (POPE), caption (CIDEr-D, BLEU, ROUGE-L), grounding (boxes). With --shuffle-images each
 // question gets another one's images: what a model knows without looking. --out takes
-// predictions.jsonl and report.html. The last line of stdout is one JSON object.
+// predictions.jsonl and report.html. The last line of stdout is one JSON object; its "tokens" are
+// those of all questions, over "seconds.answers" a rate.
 #include <filesystem>
 #include <iostream>
 #include <optional>
@@ -57,7 +58,7 @@ struct Options {
       "plain");
     v("data_format", o.data_format, "the same of the right answers; by default as --format");
     v("conversation", o.conversation,
-      "how turns are written: model, plain, v1, llama_2, chatml, or a Jinja file");
+      "how turns are written: model, plain, v1, llama_2, chatml, paligemma, or a Jinja file");
     v("caption_prompt", o.caption_prompt, "the question about images of shards with captions");
     v("limit", o.limit, "ask this many questions; 0 = all");
     v("batch_size", o.batch_size, "questions at a time");
@@ -148,7 +149,7 @@ int run(const Options& options, weft::text::GenerateOptions how) {
   std::vector<std::string> said;
   std::vector<eval::VisualAnswer> good;
   std::vector<eval::AskedQuestion> answered;
-  int64_t damaged = 0;
+  int64_t damaged = 0, prompt_tokens = 0, visual_tokens = 0, answer_tokens = 0;
   for (size_t i = 0; i < asked.size(); ++i) {
     if (!answers[i].damage.empty()) {
       if (damaged++ == 0) console.warning(answers[i].damage);
@@ -157,12 +158,18 @@ int run(const Options& options, weft::text::GenerateOptions how) {
     said.push_back(answers[i].text);
     good.push_back(answers[i]);
     answered.push_back(asked[i]);
+    prompt_tokens += answers[i].prompt_tokens;
+    visual_tokens += answers[i].visual_tokens;
+    answer_tokens += static_cast<int64_t>(answers[i].ids.size());
   }
   if (said.empty()) throw Error("no question could be asked", ErrorKind::bad_data);
   eval::GroundingFormats formats{options.format.value_or(data::grounding_format(folder))};
   formats.expected = options.data_format.value_or(formats.said);
   auto result = score(options, answered, said, *source, formats);
   result.set("damaged", damaged);
+  result.set("tokens", Json::object({{"prompts", prompt_tokens},
+                                     {"visual", visual_tokens},
+                                     {"answers", answer_tokens}}));
   result.set("seconds", stages.json());
   if (options.out) {
     fs::create_directories(*options.out);

@@ -73,8 +73,8 @@ struct Options {
     v("images", o.images, "folder that the paths of images in --data start from");
     v("exclude", o.exclude, "LLaVA's JSON whose ids and images are left out");
     v("conversation", o.conversation,
-      "how turns are written: model (its own chat template), plain, v1, llama_2, chatml, or a "
-      "Jinja file");
+      "how turns are written: model (its own chat template), plain, v1, llama_2, chatml, "
+      "paligemma, or a Jinja file");
     v("turns", o.turns,
       "joint: a conversation as it is; alone: each question a sample; shared: alone, but with the "
       "images once a sequence");

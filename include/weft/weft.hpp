@@ -116,6 +116,7 @@
 #include <weft/report/tensorboard.hpp>
 #include <weft/text/decoder_lm.hpp>
 #include <weft/text/generation.hpp>
+#include <weft/text/lm_encoder.hpp>
 #include <weft/text/presets.hpp>
 #include <weft/text/table.hpp>
 #include <weft/text/text_encoder.hpp>

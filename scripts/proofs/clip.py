@@ -11,6 +11,7 @@ from pathlib import Path
 
 from clip_twin import RECIPE, TOKENS
 from common import BIN, FLICKR, MODELS, NATIVE_BF16, ROOT, SHARED, last_json, need, write_result
+from plot import line_plot
 
 EPOCHS, BATCH = int(sys.argv[1]) if len(sys.argv) > 1 else 20, 128
 PRECISION = "bf16" if NATIVE_BF16 else "fp32"  # PyTorch emulates bf16 elsewhere
@@ -49,28 +50,6 @@ def means(lines, count):
              "loss": round(sum(line["loss"] for line in run) / len(run), 4)} for run in runs]
 
 
-def plot(path, curves):
-    """Loss over seconds, one line a curve."""
-    width, height, left, bottom = 560, 300, 50, 40
-    points = [p for curve in curves.values() for p in curve]
-    most, low, high = max(p["seconds"] for p in points), min(p["loss"] for p in points), max(p["loss"] for p in points)
-    x = lambda p: left + (width - left - 10) * p["seconds"] / most
-    y = lambda p: 10 + (height - bottom - 10) * (high - p["loss"]) / max(high - low, 1e-9)
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-           'font-family="sans-serif" font-size="12">', f'<rect width="{width}" height="{height}" fill="white"/>',
-           f'<path d="M{left},10V{height - bottom}H{width - 10}" fill="none" stroke="black"/>',
-           f'<text x="{width / 2:.0f}" y="{height - 8}" text-anchor="middle">seconds of training</text>',
-           f'<text x="12" y="{height / 2:.0f}" transform="rotate(-90 12 {height / 2:.0f})" text-anchor="middle">loss</text>']
-    for value in (low, high):
-        out.append(f'<text x="{left - 4}" y="{y({"loss": value}) + 4:.0f}" text-anchor="end">{value:.2f}</text>')
-    for value in (0, most):
-        out.append(f'<text x="{x({"seconds": value}):.0f}" y="{height - bottom + 16}" text-anchor="middle">{value:.0f}</text>')
-    for i, ((name, curve), colour) in enumerate(zip(curves.items(), ("#1f77b4", "#d62728"))):
-        out.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="' + " ".join(f"{x(p):.1f},{y(p):.1f}" for p in curve) + '"/>')
-        out.append(f'<text x="{width - 120}" y="{30 + 16 * i}" fill="{colour}">{name}</text>')
-    path.write_text("\n".join(out + ["</svg>"]) + "\n")
-
-
 def main():
     need(FLICKR, CLOTHES, VOCABULARY, MODELS / "dinov2-small", MODELS / "minilm-l6")
     start = time.time()
@@ -91,7 +70,8 @@ def main():
             line["seconds"] = elapsed
         other = json.loads((work / "theirs.json").read_text())
         curves = {"weft": means(lines, 60), "open_clip": means(other["lines"], 60)}
-        plot(ROOT / "docs/results/clip.svg", curves)
+        line_plot(ROOT / "docs/results/clip.svg", {name: [(p["seconds"], p["loss"]) for p in curve] for name, curve in curves.items()},
+                  "seconds of training", "loss")
         first = max(abs(a["loss"] - b["loss"]) for a, b in zip(lines[:20], other["lines"][:20]))
         lit = train_lit(work)
         clothes = {"zeroshot": {"lit": evaluate(work / "lit", "zeroshot"), "clip": evaluate(work / "run", "zeroshot")}, "linear-probe": {}}

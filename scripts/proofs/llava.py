@@ -8,14 +8,13 @@ import pathlib
 import random
 import re
 import sys
-import tarfile
 import tempfile
 import time
 
-from common import BIN, FLICKR, MODELS, SHARED, last_json, need, write_result
+from common import FLICKR, MODELS, ROOT, need, write_result
+from vlm import LLAVA, PARTS, PRECISION, caption_questions, evaluate, train, validation, without_yes_no
 
-LLAVA = SHARED / "data/llava"
-SIZE = 126
+SIZE = 98  # 49 visual tokens
 STAGE1_EPOCHS, STAGE2_EPOCHS = (int(a) for a in (sys.argv[2:4] + ["1", "3"][len(sys.argv[2:4]):]))
 MINUTES = 90
 THINGS = ("dog", "man", "woman", "boy", "girl", "water", "ball", "bike", "snow", "beach", "grass", "car", "street", "horse", "shirt", "child", "tree",
@@ -25,30 +24,8 @@ SHAPES = ("circle", "rectangle", "triangle")
 HELD_OUT = {("red", "triangle"), ("blue", "circle"), ("green", "rectangle")}  # seen in validation only
 
 
-def train(stage, out, *arguments):
-    """Runs a stage; a run that has ended is kept."""
-    done = out / "done.json"
-    if not done.exists():
-        result = last_json([BIN / "llava_train", "--stage", stage, "--precision", "bf16", "--workers", 1, "--save-every", 0, "--out", out, *arguments])
-        done.write_text(json.dumps(result))
-    return json.loads(done.read_text())
-
-
-def evaluate(model, data, images, task, *more):
-    return last_json([BIN / "llava_eval", "--model", model, "--data", data, "--images", images, "--task", task, "--precision", "bf16", *more])
-
-
 def stem(word):
     return re.compile(rf"\b{word}(s|es)?\b", re.I)
-
-
-def validation():
-    """(key, bytes of the photo, captions) of each validation sample."""
-    with tarfile.open(FLICKR / "val-000000.tar") as tar:
-        members = {m.name: m for m in tar.getmembers()}
-        for name in sorted(n for n in members if n.endswith(".json")):
-            key = name[:-5]
-            yield key, tar.extractfile(members[f"{key}.jpg"]).read(), json.load(tar.extractfile(members[name]))["captions"]
 
 
 def yes_no_questions(work):
@@ -76,15 +53,6 @@ def yes_no_questions(work):
     path = work / "yes_no.json"
     path.write_text(json.dumps(out))
     return path, folder, collections.Counter(r["conversations"][1]["value"] for r in out)
-
-
-def caption_questions(work):
-    rows = [{"id": key, "image": f"{key}.jpg", "references": captions, "conversations": [
-        {"from": "human", "value": "<image>\nDescribe the image concisely."}, {"from": "gpt", "value": captions[0]}]}
-            for key, _, captions in validation()]
-    path = work / "captions.json"
-    path.write_text(json.dumps(rows))
-    return path
 
 
 def scenes(work, name, count, held_out, seed):
@@ -128,10 +96,23 @@ def scenes(work, name, count, held_out, seed):
     return path, folder
 
 
-def without_yes_no(result):
-    kinds = [k for name, k in result["by_kind"].items() if name != "yes/no"]
-    count = sum(k["samples"] for k in kinds)
-    return sum(k["accuracy"] * k["samples"] for k in kinds) / max(count, 1)
+def draw_scenes(val_folder, said, path):
+    """Twelve rendered validation scenes, what was asked, the model's box in black and the right one in white."""
+    from PIL import Image, ImageDraw
+    rows, columns, side, margin = 3, 4, 2 * SIZE, 34
+    sheet = Image.new("RGB", (columns * (side + 8), rows * (side + margin)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, line in enumerate(said.read_text().splitlines()[:rows * columns]):
+        one = json.loads(line)
+        x, y = i % columns * (side + 8), i // columns * (side + margin)
+        sheet.paste(Image.open(val_folder / f"{re.match('[0-9]+', one['id'])[0]}.png").resize((side, side), Image.NEAREST), (x, y))
+        for text, colour in ((one["expected"][0], "white"), (one["answer"], "black")):
+            box = [float(v) for v in re.findall(r"[0-9.]+[0-9]", text)]
+            if len(box) == 4 and box[0] <= box[2] and box[1] <= box[3]:
+                draw.rectangle([x + box[0] * side, y + box[1] * side, x + box[2] * side, y + box[3] * side], outline=colour, width=2)
+        draw.text((x + 2, y + side + 2), one["question"].strip(), fill="black")
+        draw.text((x + 2, y + side + 14), one["answer"], fill="black")
+    sheet.save(path, optimize=True)
 
 
 def main():
@@ -140,9 +121,8 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         work = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
         work.mkdir(parents=True, exist_ok=True)
-        one = train(1, work / "s1", "--vision", MODELS / "dinov2-small", "--language", MODELS / "smollm2-135m", "--image-size", SIZE,
-                    "--data", FLICKR / "train-{000000..000006}.tar", "--exclude", LLAVA / "flickr8k_val.json", "--epochs", STAGE1_EPOCHS,
-                    "--batch-size", 32, "--lr", 1e-3)
+        one = train(1, work / "s1", *PARTS, "--image-size", SIZE, "--data", FLICKR / "train-{000000..000006}.tar",
+                    "--exclude", LLAVA / "flickr8k_val.json", "--epochs", STAGE1_EPOCHS, "--batch-size", 32, "--lr", 1e-3)
         two = train(2, work / "s2", "--model", work / "s1", "--data", LLAVA / "mix_train.json", "--images", LLAVA, "--turns", "shared",
                     "--epochs", STAGE2_EPOCHS, "--batch-size", 8, "--lr", 2e-4, "--connector-lr", 1e-3, "--group-by-length")
         trained = one["process"] + two["process"]
@@ -152,15 +132,17 @@ def main():
         questions, photos, counts = yes_no_questions(work)
         yes_no = evaluate(work / "s2", questions, photos, "yes-no", "--max-new-tokens", 4)
         yes_no_shuffled = evaluate(work / "s2", questions, photos, "yes-no", "--max-new-tokens", 4, "--shuffle-images")
-        captions = evaluate(work / "s2", caption_questions(work), photos, "caption", "--max-new-tokens", 32, "--out", work / "captions")
+        asked_captions = caption_questions(work / "captions.json", [(key, texts) for key, _, texts in validation()])
+        captions = evaluate(work / "s2", asked_captions, photos, "caption", "--max-new-tokens", 32, "--out", work / "captions")
         data, folder = scenes(work, "scenes-train", 3000, False, 1)
         val, val_folder = scenes(work, "scenes-val", 300, True, 2)
         three = train(2, work / "s3", "--model", work / "s2", "--data", data, "--images", folder, "--turns", "shared", "--epochs", 2,
                       "--batch-size", 8, "--lr", 2e-4, "--connector-lr", 1e-3)
         boxes = lambda *more: evaluate(work / "s3", val, val_folder, "grounding", "--max-new-tokens", 32, *more)
         seen, blind, other = boxes("--out", work / "boxes"), boxes("--blind"), boxes("--shuffle-images")
+        draw_scenes(val_folder, work / "boxes/predictions.jsonl", ROOT / "docs/results/llava_scenes.png")
     drop = lambda result: {k: v for k, v in result.items() if k not in ("seconds", "process", "damaged")}
-    figures = {"minutes_of_both_stages": round(trained / 60, 1), "stage1": one, "stage2": two,
+    figures = {"precision": PRECISION, "image_size": SIZE, "minutes_of_both_stages": round(trained / 60, 1), "stage1": one, "stage2": two,
                "easy_vqa": drop(easy), "easy_vqa_not_yes_no": round(without_yes_no(easy), 4), "easy_vqa_shuffled_images": drop(shuffled),
                "yes_no_questions": counts, "yes_no": drop(yes_no), "yes_no_shuffled_images": drop(yes_no_shuffled), "captions": drop(captions),
                "grounding": {"minutes": round(three["process"] / 60, 1), "seen": drop(seen), "shuffled_images": drop(other), "blind": drop(blind)}}

@@ -59,10 +59,11 @@ Registry<ConnectorFamily>& connectors() {
 }
 
 std::shared_ptr<Connector> make_connector(const std::string& name, int64_t input_size,
-                                          int64_t hidden_size, int64_t shuffle) {
+                                          int64_t hidden_size, int64_t shuffle,
+                                          int64_t num_queries) {
   if (name == "resampler")
-    return std::make_shared<fusion::ResamplerImpl>(
-        fusion::ResamplerOptions{.input_size = input_size, .hidden_size = hidden_size});
+    return std::make_shared<fusion::ResamplerImpl>(fusion::ResamplerOptions{
+        .input_size = input_size, .hidden_size = hidden_size, .num_queries = num_queries});
   fusion::ProjectorOptions options{.input_size = input_size, .hidden_size = hidden_size};
   if (name == "linear")
     options.depth = 1;

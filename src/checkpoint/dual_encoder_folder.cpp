@@ -107,7 +107,7 @@ void write_own(const DualEncoderFolder& folder, const fs::path& target) {
 
 TowerConfig tower_config(const EncoderFolder& folder) {
   return {folder.family, config_or(folder.config, [&] {
-            return families().at(folder.family).config(*folder.encoder);
+            return encoder_family(folder.family).config(*folder.encoder);
           })};
 }
 

@@ -145,6 +145,9 @@ DualFamily vision_text() {
   const auto config = [](const DualEncoderImpl& model, const TowerConfig& image,
                          const TowerConfig& text) {
     need_pooling("vision-text-dual-encoder", model, Projection::linear, ContrastiveLoss::infonce);
+    if (!families().contains(text.family))
+      refuse_option("vision-text-dual-encoder",
+                    "a decoder (" + text.family + ") as its text tower");
     return projected_config(model, image, text);
   };
   const auto image = [](const Json& c) { return tower(c, "vision_config"); };

@@ -2,6 +2,7 @@
 
 #include <weft/checkpoint/dual_families.hpp>
 #include <weft/checkpoint/encoder_folder.hpp>
+#include <weft/checkpoint/lm_families.hpp>
 #include <weft/checkpoint/preprocessor.hpp>
 #include <weft/checkpoint/tensors.hpp>
 #include <weft/io/folder.hpp>
@@ -18,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 void write_encoder(const EncoderFolder& folder, const fs::path& path) {
-  const auto& family = families().at(folder.family);
+  const auto family = encoder_family(folder.family);
   auto config = config_or(folder.config, [&] { return family.config(*folder.encoder); });
   const auto tensors = their_tensors(family.key_map(config), *folder.encoder);
   if (!family.architecture.empty())
@@ -95,8 +96,8 @@ EncoderFolder load_encoder(const fs::path& folder, at::ScalarType dtype) {
   EncoderFolder out;
   out.config = read_model_config(folder);
   out.family = family_of(out.config);
-  check_family(families(), out.family, folder);
-  const auto& family = families().at(out.family);
+  if (!lm_families().contains(out.family)) check_family(families(), out.family, folder);
+  const auto family = encoder_family(out.family);
   const auto file = open_weights(folder);
   const auto map = family.key_map(out.config);
   {
@@ -127,7 +128,7 @@ void save_encoder(const EncoderFolder& folder, const fs::path& path) {
 EncoderFolder wrap_encoder(std::shared_ptr<Encoder> encoder) {
   EncoderFolder out{.encoder = std::move(encoder)};
   out.family = out.encoder->info().family;
-  out.config = families().at(out.family).config(*out.encoder);
+  out.config = encoder_family(out.family).config(*out.encoder);
   out.preprocessor = default_preprocessor(*out.encoder);
   return out;
 }

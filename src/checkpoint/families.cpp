@@ -12,13 +12,21 @@ Registry<Family>& families() {
     out.add("clip_vision_model", clip_vision_family());
     out.add("dinov2", dinov2_family(false));
     out.add("dinov2_with_registers", dinov2_family(true));
+    out.add("idefics3_vision", idefics3_vision_family());
+    out.add("internvl_vision", internvl_vision_family());
     out.add("siglip_text_model", siglip_text_family());
     out.add("siglip_vision_model", siglip_vision_family());
+    out.add("smolvlm_vision", smolvlm_vision_family());
     out.add("timm_vit", timm_vit_family());
     out.add("vit", vit_family());
     return out;
   }();
   return registry;
+}
+
+Family encoder_family(const std::string& name) {
+  const bool decoder = !families().contains(name) && lm_families().contains(name);
+  return decoder ? decoder_family(name) : families().at(name);
 }
 
 Registry<LmFamily>& lm_families() {
@@ -42,9 +50,13 @@ Registry<LmFamily>& lm_families() {
 Registry<VlmFamily>& vlm_families() {
   static auto registry = [] {
     Registry<VlmFamily> out("vision-language family");
+    out.add("idefics3", idefics3_family());
+    out.add("internvl", internvl_family());
     out.add("llava", llava_family());
     out.add("llava_next", llava_next_family());
     out.add("llava_onevision", llava_onevision_family());
+    out.add("paligemma", paligemma_family());
+    out.add("smolvlm", smolvlm_family());
     return out;
   }();
   return registry;

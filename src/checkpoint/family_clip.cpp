@@ -6,15 +6,19 @@
 
 #include "checkpoint/config_reader.hpp"
 #include "checkpoint/family_list.hpp"
+#include "checkpoint/vision_towers.hpp"
 #include "core/fail.hpp"
 
 namespace weft::checkpoint {
-namespace {
 
-constexpr const char *kClipVision = "clip_vision_model", *kClipText = "clip_text_model",
-                     *kSiglipVision = "siglip_vision_model", *kSiglipText = "siglip_text_model";
+const vision::VisionTransformerOptions& transformer_options(const Encoder& encoder,
+                                                            std::string_view family) {
+  const auto* transformer = dynamic_cast<const vision::VisionTransformerImpl*>(&encoder);
+  if (transformer == nullptr)
+    fail("the family {} holds vision transformers, found another encoder", family);
+  return transformer->options;
+}
 
-// Values stay, leading dimensions of 1 come and go.
 void add_leading(KeyMap& map, const std::string& theirs, const std::string& ours, int64_t count) {
   map.permute(
       theirs, ours,
@@ -29,6 +33,11 @@ void add_leading(KeyMap& map, const std::string& theirs, const std::string& ours
         return out;
       });
 }
+
+namespace {
+
+constexpr const char *kClipVision = "clip_vision_model", *kClipText = "clip_text_model",
+                     *kSiglipVision = "siglip_vision_model", *kSiglipText = "siglip_text_model";
 
 void block_rules(KeyMap& map) {
   const std::string layer = "encoder.layers.{i}.", block = "blocks.{i}.";
@@ -77,8 +86,8 @@ KeyMap text_map(bool siglip) {
   return map;
 }
 
-std::shared_ptr<Encoder> make_vision(const Json& config, bool siglip) {
-  const std::string family = siglip ? kSiglipVision : kClipVision;
+vision::VisionTransformerOptions vision_options(const Json& config, const std::string& family,
+                                                bool siglip) {
   const ConfigReader read(config, family);
   vision::VisionTransformerOptions o{
       .family = family,
@@ -105,7 +114,12 @@ std::shared_ptr<Encoder> make_vision(const Json& config, bool siglip) {
   if (siglip && !read.boolean("vision_use_head", true)) o.pooling = nn::Pooling::mean;
   // Weft's own field, which transformers does not look at: open_clip antialiases.
   o.resample.antialias = read.boolean("interpolate_antialias", false);
-  return std::make_shared<vision::VisionTransformerImpl>(o);
+  return o;
+}
+
+std::shared_ptr<Encoder> make_vision(const Json& config, bool siglip) {
+  return std::make_shared<vision::VisionTransformerImpl>(
+      vision_options(config, siglip ? kSiglipVision : kClipVision, siglip));
 }
 
 std::shared_ptr<Encoder> make_text(const Json& config, bool siglip) {
@@ -140,24 +154,20 @@ std::shared_ptr<Encoder> make_text(const Json& config, bool siglip) {
   return std::make_shared<text::TextEncoderImpl>(o);
 }
 
-Json vision_config(const Encoder& encoder, bool siglip) {
-  const char* family = siglip ? kSiglipVision : kClipVision;
-  const auto* transformer = dynamic_cast<const vision::VisionTransformerImpl*>(&encoder);
-  if (transformer == nullptr)
-    fail("the family {} holds vision transformers, found another encoder", family);
-  const auto& o = transformer->options;
+Json vit_tower_config(const vision::VisionTransformerOptions& o, const std::string& family,
+                      bool siglip) {
   const auto need = [&](bool holds, std::string_view option) {
     if (!holds) refuse_option(family, option);
   };
   need(!o.gated, "gated = true");
   need(o.qkv_bias, "qkv_bias = false");
   need(!o.qk_norm, "qk_norm = true");
+  need(o.norm == nn::NormKind::layer_norm, "norm = rms_norm");
   need(o.layer_scale == 0, "layer_scale");
   need(o.num_registers == 0, "num_registers > 0");
   need(o.position_class, "position_class = false");
   need(!o.mask_token, "mask_token = true");
   need(o.position_kind == vision::PositionKind::learned, "position_kind = sincos");
-  need(o.resample.mode == nn::Interpolation::bicubic, "bilinear positions");
   need(o.final_norm, "final_norm = false");
   need(!o.pooler, "pooler = true");
   need(o.dropout == 0 && o.embed_dropout == 0 && o.drop_path == 0, "dropout or drop_path");
@@ -182,6 +192,14 @@ Json vision_config(const Encoder& encoder, bool siglip) {
   if (o.resample.antialias) out.set("interpolate_antialias", true);
   if (siglip) out.set("vision_use_head", o.pooling == nn::Pooling::map);
   return out;
+}
+
+Json vision_config(const Encoder& encoder, bool siglip) {
+  const std::string family = siglip ? kSiglipVision : kClipVision;
+  const auto& o = transformer_options(encoder, family);
+  if (o.resample.mode != nn::Interpolation::bicubic)
+    refuse_option(family, "other positions than bicubic ones");
+  return vit_tower_config(o, family, siglip);
 }
 
 Json text_config(const Encoder& encoder, bool siglip) {
@@ -237,6 +255,14 @@ Family text_family(const char* architecture, bool siglip) {
 }
 
 }  // namespace
+
+vision::VisionTransformerOptions siglip_options(const Json& config, const std::string& family) {
+  return vision_options(config, family, true);
+}
+Json siglip_config(const vision::VisionTransformerOptions& options, const std::string& family) {
+  return vit_tower_config(options, family, true);
+}
+KeyMap siglip_map() { return vision_map(true); }
 
 Family clip_vision_family() { return vision_family("CLIPVisionModel", false); }
 Family clip_text_family() { return text_family("CLIPTextModel", false); }

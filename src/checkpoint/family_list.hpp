@@ -18,8 +18,18 @@ Family dinov2_family(bool with_registers);
 /// Hugging Face's ViTModel.
 Family vit_family();
 
+/// Hugging Face's Idefics3VisionTransformer and SmolVLMVisionTransformer.
+Family idefics3_vision_family();
+Family smolvlm_vision_family();
+
+/// Hugging Face's InternVLVisionModel.
+Family internvl_vision_family();
+
 /// timm's VisionTransformer.
 Family timm_vit_family();
+
+/// One of lm_families() as a text encoder.
+Family decoder_family(const std::string& name);
 
 /// Hugging Face's causal language models.
 LmFamily llama_family();
@@ -35,6 +45,13 @@ LmFamily opt_family();
 VlmFamily llava_family();
 VlmFamily llava_next_family();
 VlmFamily llava_onevision_family();
+/// Hugging Face's Idefics3 and SmolVLM.
+VlmFamily idefics3_family();
+VlmFamily smolvlm_family();
+/// Hugging Face's InternVL.
+VlmFamily internvl_family();
+/// Hugging Face's PaliGemma 1 and 2.
+VlmFamily paligemma_family();
 
 /// open_clip's CLIP and CustomTextCLIP with its own ViT and text transformer.
 DualFamily open_clip_family();

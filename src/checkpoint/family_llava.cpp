@@ -3,26 +3,19 @@
 #include "checkpoint/config_reader.hpp"
 #include "checkpoint/family_list.hpp"
 #include "checkpoint/llava_layout.hpp"
+#include "checkpoint/vlm_parts.hpp"
 #include "core/fail.hpp"
 
 namespace weft::checkpoint {
 namespace {
 
-TowerConfig part_of_llava(const Json& config, const char* key, const Json& otherwise,
-                          const std::string& type, const std::string& family) {
-  const auto part = config.get(key, otherwise);
-  if (!part.is_object())
-    fail("config.json: '{}' must be an object, found a {}", key, part.type_name());
-  return {ConfigReader(part, family).text("model_type", type), part};
-}
-
 TowerConfig llava_vision(const Json& config, const LlavaLayout& layout) {
-  return part_of_llava(config, "vision_config", layout.vision,
-                       layout.vision.at("model_type").as_string(), layout.family);
+  return part_config(config, "vision_config", layout.vision,
+                     layout.vision.at("model_type").as_string());
 }
 
 TowerConfig llava_language(const Json& config, const LlavaLayout& layout) {
-  return part_of_llava(config, "text_config", Json::object(), layout.text, layout.family);
+  return part_config(config, "text_config", Json::object(), layout.text);
 }
 
 models::VlmOptions llava_options(const Json& config, const LlavaLayout& layout) {
@@ -48,19 +41,23 @@ models::VlmOptions llava_options(const Json& config, const LlavaLayout& layout) 
 }
 
 KeyMap llava_map(const Json& config, const LlavaLayout& layout) {
-  const auto vision = llava_vision(config, layout), language = llava_language(config, layout);
-  KeyMap map;
-  // What the first versions wrote.
-  map.alias("vision_tower.vision_model.{x...}", "vision_tower.{x...}")
-      .nest(families().at(vision.family).key_map(vision.config), "vision_tower.", "vision.")
-      .nest(lm_families().at(language.family).key_map(language.config), "language_model.",
-            "language.")
-      .rename("multi_modal_projector.linear_1.{p}", layout.projector + "layers_0.{p}")
+  auto map = llava_towers(llava_vision(config, layout), llava_language(config, layout));
+  map.rename("multi_modal_projector.linear_1.{p}", layout.projector + "layers_0.{p}")
       .rename("multi_modal_projector.linear_2.{p}", layout.projector + "layers_1.{p}");
   return map;
 }
 
 }  // namespace
+
+KeyMap llava_towers(const TowerConfig& vision, const TowerConfig& language) {
+  KeyMap map;
+  // What the first versions wrote.
+  map.alias("vision_tower.vision_model.{x...}", "vision_tower.{x...}")
+      .nest(families().at(vision.family).key_map(vision.config), "vision_tower.", "vision.")
+      .nest(lm_families().at(language.family).key_map(language.config), "language_model.",
+            "language.");
+  return map;
+}
 
 Json clip_336_config() {
   return Json::object({{"model_type", "clip_vision_model"},
@@ -95,18 +92,16 @@ Json llava_config(const models::VlmImpl& model, const Connector& between, const 
     refuse_option(family, "a projector of another depth than 2, or with shuffle, pool or norm");
   if (model.options.vision_layers.empty())
     refuse_option(family, "the encoder's tokens through its final norm (vision_layers = [])");
+  if (model.options.prefix_attention) refuse_option(family, "prefix_attention");
   const auto info = model.vision->info();
   std::vector<int64_t> layers;
   for (const auto layer : model.options.vision_layers)
     layers.push_back(layer - info.num_layers - 1);
-  const auto typed = [](const TowerConfig& part) {
-    return Json(part.config).set("model_type", part.family);
-  };
   const bool full = model.options.keep_prefix || info.prefix == 0;
   return Json::object(
       {{"model_type", family},
-       {"vision_config", typed(vision)},
-       {"text_config", typed(language)},
+       {"vision_config", typed_config(vision)},
+       {"text_config", typed_config(language)},
        {"image_token_index", model.options.image_token},
        {"projector_hidden_act", activation_name(p.activation)},
        {"multimodal_projector_bias", p.bias},

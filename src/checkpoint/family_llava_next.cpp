@@ -1,6 +1,5 @@
 #include <charconv>
 
-#include <weft/checkpoint/encoder_folder.hpp>
 #include <weft/checkpoint/tiling.hpp>
 #include <weft/checkpoint/vlm_families.hpp>
 #include <weft/fusion/anyres.hpp>
@@ -8,6 +7,7 @@
 #include "checkpoint/config_reader.hpp"
 #include "checkpoint/family_list.hpp"
 #include "checkpoint/llava_layout.hpp"
+#include "checkpoint/vlm_parts.hpp"
 #include "core/fail.hpp"
 
 namespace weft::checkpoint {
@@ -76,13 +76,8 @@ VlmFamily tiled_llava(const LlavaLayout& layout, bool onevision) {
   };
   out.preprocessor = [=](const models::VlmImpl& model) {
     const auto& tiles = any_res_of(model, name).options;
-    vision::TilingOptions options{.grid_pinpoints = tiles.grid_pinpoints};
-    const auto encoder = default_preprocessor(*model.vision);
-    if (!encoder.is_null()) options.view = tiling_options(encoder).view;
-    options.view.size = tiles.tile_size;
-    options.view.resize = 0;
-    options.view.resize_mode = vision::ResizeMode::squash;
-    return tiling_config(options,
+    return tiling_config({.view = whole_tile(*model.vision, tiles.tile_size),
+                          .grid_pinpoints = tiles.grid_pinpoints},
                          onevision ? "LlavaOnevisionImageProcessor" : "LlavaNextImageProcessor");
   };
   return out;

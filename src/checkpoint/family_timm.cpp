@@ -76,6 +76,9 @@ Json timm_config(const Encoder& encoder) {
   };
   need(!o.gated, "gated = true");
   need(!o.mask_token, "mask_token = true");
+  need(o.norm == nn::NormKind::layer_norm && o.qk_norm_kind == nn::NormKind::layer_norm &&
+           !o.qk_norm_whole && o.qk_norm_eps == 0,
+       "norms of another kind");
   need(!o.pooler, "pooler = true");
   need(o.position_kind == vision::PositionKind::learned, "position_kind = sincos");
   need(o.resample.mode == nn::Interpolation::bicubic && o.resample.antialias,

@@ -54,10 +54,12 @@ const vision::VisionTransformerOptions& options_of(const Encoder& encoder, const
     refuse_option(family, "position_kind = sincos");
   if (o.pre_norm) refuse_option(family, "pre_norm = true");
   if (o.qk_norm) refuse_option(family, "qk_norm = true");
+  if (o.norm != nn::NormKind::layer_norm) refuse_option(family, "norm = rms_norm");
   if (o.norm_pooled) refuse_option(family, "norm_pooled = true");
   if (o.pooling != nn::Pooling::cls) refuse_option(family, "another pooling than cls");
   if (!o.final_norm) refuse_option(family, "final_norm = false");
-  if (o.resample.mode != nn::Interpolation::bicubic) refuse_option(family, "bilinear positions");
+  if (o.resample.mode != nn::Interpolation::bicubic)
+    refuse_option(family, "other positions than bicubic ones");
   return o;
 }
 

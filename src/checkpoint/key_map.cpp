@@ -87,6 +87,20 @@ KeyMap& KeyMap::prefix(std::string prefix) {
   prefixes_.push_back(std::move(prefix));
   return *this;
 }
+KeyMap& KeyMap::move(const std::string& from, const std::string& to) {
+  const auto renamed = [&](std::string& name) {
+    if (name.starts_with(from)) name.replace(0, from.size(), to);
+  };
+  for (auto& rule : rules_)
+    for (auto& name : rule.theirs) renamed(name);
+  for (auto& [name, same_as] : ties_) {
+    renamed(name);
+    renamed(same_as);
+  }
+  for (auto& drop : drops_) renamed(drop.first);
+  for (auto& alias : aliases_) renamed(alias.second);
+  return *this;
+}
 KeyMap& KeyMap::nest(const KeyMap& inner, const std::string& theirs, const std::string& ours) {
   for (auto rule : inner.rules_) {
     for (auto& name : rule.theirs) name.insert(0, theirs);

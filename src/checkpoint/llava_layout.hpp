@@ -22,6 +22,9 @@ struct LlavaLayout {
 /// The vision_config of CLIP ViT-L/14 at 336 pixels.
 Json clip_336_config();
 
+/// The names of both towers in the files of that line.
+KeyMap llava_towers(const TowerConfig& vision, const TowerConfig& language);
+
 /// A family of that layout, whose connector is its projector.
 VlmFamily llava_like(const LlavaLayout& layout);
 

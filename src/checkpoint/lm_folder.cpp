@@ -5,6 +5,7 @@
 #include <weft/checkpoint/tensors.hpp>
 #include <weft/io/folder.hpp>
 #include <weft/nn/init.hpp>
+#include <weft/tokenizers/added_tokens.hpp>
 
 #include "checkpoint/own_folder.hpp"
 #include "core/fail.hpp"
@@ -56,6 +57,17 @@ std::vector<int64_t> end_tokens(const LmFolder& folder) {
   if (value.is_null()) value = folder.config.get("eos_token_id");
   if (value.is_null()) return {};
   return value.is_array() ? value.as_ints() : std::vector<int64_t>{value.as_int()};
+}
+
+bool is_language_model(const std::filesystem::path& folder) {
+  return !folder.empty() && lm_families().contains(family_of(folder));
+}
+
+std::shared_ptr<tokenizers::Tokenizer> load_text_tokenizer(const std::filesystem::path& folder) {
+  auto out = tokenizers::load_tokenizer(folder);
+  if (!is_language_model(folder)) return out;
+  const auto ends = end_tokens({.config = read_model_config(folder)});
+  return ends.empty() ? out : tokenizers::with_end_token(*out, ends.front());
 }
 
 }  // namespace weft::checkpoint

@@ -136,7 +136,7 @@ void check_expressible(const text::DecoderLmOptions& o, int version) {
   need(o.final_norm, "final_norm = false");
   need(o.embed_size == attention.hidden_size, "embed_size");
   need(o.embed_scale == std::sqrt(static_cast<double>(attention.hidden_size)), "embed_scale");
-  need(attention.qk_norm == (version == 3), "qk_norm");
+  need(attention.qk_norm == (version == 3) && !attention.qk_norm_whole, "qk_norm");
   need(attention.q_bias == attention.k_bias && attention.q_bias == attention.v_bias &&
            attention.q_bias == attention.out_bias,
        "biases that differ within attention");

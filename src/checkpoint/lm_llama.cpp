@@ -129,7 +129,7 @@ void check_expressible(const text::DecoderLmOptions& o, const LlamaKind& kind) {
   need(o.final_norm, "final_norm = false");
   need(attention.scale == 0 && attention.soft_cap == 0 && o.logit_soft_cap == 0, "soft caps");
   need(o.embed_size == attention.hidden_size && o.embed_scale == 1, "embed_size or embed_scale");
-  need(attention.qk_norm == kind.qk_norm, "qk_norm");
+  need(attention.qk_norm == kind.qk_norm && !attention.qk_norm_whole, "qk_norm");
   need(attention.q_bias == attention.k_bias && attention.q_bias == attention.v_bias,
        "biases that differ among q, k and v");
   need(kind.free_bias ? attention.out_bias == attention.q_bias

@@ -65,10 +65,11 @@ VlmFolder load_family(const fs::path& folder, at::ScalarType dtype) {
   out.layout = family_of(out.config);
   check_family(vlm_families(), out.layout, folder, "model_type of a vision-language model");
   const auto& family = vlm_families().at(out.layout);
-  const auto vision = family.vision(out.config), language = family.language(out.config);
-  check_family(families(), vision.family, folder);
-  check_family(lm_families(), language.family, folder);
+  check_family(families(), family.vision(out.config).family, folder);
+  check_family(lm_families(), family.language(out.config).family, folder);
   const auto file = open_weights(folder);
+  if (family.settle) family.settle(out.config, file);
+  const auto vision = family.vision(out.config), language = family.language(out.config);
   const auto map = family.key_map(out.config);
   out.vision = {.family = vision.family, .config = vision.config};
   out.language = {.family = language.family, .config = language.config};
@@ -122,6 +123,14 @@ void write_family(const VlmFolder& folder, const std::string& layout, const fs::
   config.write(target / "config.json");
 }
 
+/// How a layout's models are asked where their folder does not say it.
+std::optional<tokenizers::ChatTemplate> implied_chat(const std::string& layout,
+                                                     const fs::path& texts) {
+  const auto style = layout.empty() ? "" : vlm_families().at(layout).conversation;
+  if (style.empty()) return std::nullopt;
+  return tokenizers::conversation_template(style, texts);
+}
+
 }  // namespace
 
 VlmFolder load_vlm(const fs::path& path, at::ScalarType dtype) {
@@ -130,9 +139,13 @@ VlmFolder load_vlm(const fs::path& path, at::ScalarType dtype) {
   auto out = own ? load_own_vlm(folder, dtype) : load_family(folder, dtype);
   out.path = folder;
   read_texts(out, folder);
-  if (!own)
-    out.tiling =
-        tiling_options(out.vision.preprocessor, (folder / "preprocessor_config.json").string());
+  if (out.tokenizer && !out.chat) out.chat = implied_chat(out.layout, folder);
+  if (!own) {
+    auto preprocessor = out.vision.preprocessor;
+    const auto& processor = vlm_families().at(out.layout).processor;
+    if (!processor.empty()) preprocessor.set("processor_class", processor);
+    out.tiling = tiling_options(preprocessor, (folder / "preprocessor_config.json").string());
+  }
   out.model->eval();
   return out;
 }
@@ -145,7 +158,9 @@ void save_vlm(const VlmFolder& folder, const fs::path& path, const std::string& 
     write_own_vlm(folder, writer.folder());
   else
     write_family(folder, layout, writer.folder());
-  write_texts(folder, writer.folder());
+  const auto implied = implied_chat(layout, folder.texts);
+  const bool said = !implied || !folder.chat || folder.chat->source() != implied->source();
+  write_texts(folder, writer.folder(), said);
   const bool texts = !folder.texts.empty() || folder.own_tokenizer;
   writer.keep_others(
       [&](std::string_view name) { return is_model_file(name) || (texts && is_text_file(name)); });
@@ -162,7 +177,7 @@ VlmFolder make_vlm(const fs::path& vision, const fs::path& language,
                    const MakeVlmOptions& options) {
   VlmFolder out;
   out.vision = load_encoder(vision);
-  if (families().at(out.vision.family).role != Role::image)
+  if (encoder_family(out.vision.family).role != Role::image)
     fail("{}: expected an image encoder, found the family '{}'", vision.string(),
          out.vision.family);
   out.language = load_language_model(language);
@@ -174,14 +189,14 @@ VlmFolder make_vlm(const fs::path& vision, const fs::path& language,
   view = image_transform(out.vision);
   if (options.image_size > 0) view.size = view.resize = options.image_size;
   if (options.tiling != vision::Tiling::none) {
-    view.resize = view.size;
+    view.resize = 0;  // tiles and squares have no crop
     view.resize_mode = vision::ResizeMode::squash;
   }
   out.tiling.tiling = options.tiling;
   out.tiling.grid_pinpoints = {};
   auto connector =
       make_connector(options.connector, visual_width(*out.vision.encoder, options.vision_layers),
-                     out.language.model->info().hidden_size, options.shuffle);
+                     out.language.model->info().hidden_size, options.shuffle, options.num_queries);
   if (options.tiling == vision::Tiling::anyres) {
     for (const auto& [rows, columns] : {std::pair{1, 2}, {2, 1}, {2, 2}, {3, 1}, {1, 3}})
       out.tiling.grid_pinpoints.push_back({rows * view.size, columns * view.size});
@@ -193,7 +208,8 @@ VlmFolder make_vlm(const fs::path& vision, const fs::path& language,
       out.vision.encoder, std::move(connector), out.language.model,
       models::VlmOptions{
           .image_token = out.tokenizer->id(tokenizers::kImageMark).value_or(kOutsideTheVocabulary),
-          .vision_layers = options.vision_layers});
+          .vision_layers = options.vision_layers,
+          .prefix_attention = options.prefix_attention});
   out.model->eval();
   return out;
 }

@@ -28,7 +28,7 @@ void read_texts(VlmFolder& model, const fs::path& folder) {
   model.texts = folder;
 }
 
-void write_texts(const VlmFolder& model, const fs::path& target) {
+void write_texts(const VlmFolder& model, const fs::path& target, bool chat) {
   if (!model.texts.empty())
     for (const auto& entry : fs::directory_iterator(model.texts)) {
       const auto name = entry.path().filename().string();
@@ -37,7 +37,7 @@ void write_texts(const VlmFolder& model, const fs::path& target) {
         io::write_file(target / name, io::read_file(entry.path(), uint64_t{1} << 30));
     }
   if (model.own_tokenizer) model.tokenizer->save(target / model.tokenizer->file_name());
-  if (model.chat) io::write_file(target / "chat_template.jinja", model.chat->source());
+  if (chat && model.chat) io::write_file(target / "chat_template.jinja", model.chat->source());
 }
 
 bool is_text_file(std::string_view name) {

@@ -14,6 +14,8 @@ void BatchBuilder::add(const ConversationTokens& tokens, const std::vector<Visua
   row_.ids.insert(row_.ids.end(), tokens.ids.begin(), tokens.ids.end());
   row_.targets.insert(row_.targets.end(), tokens.targets.begin(), tokens.targets.end());
   row_.segments.resize(row_.ids.size(), segment_++);
+  row_.spans.resize(row_.spans.size() + static_cast<size_t>(tokens.prefix), 1);
+  row_.spans.resize(row_.ids.size(), 0);
   row_.branches.insert(row_.branches.end(), tokens.branches.begin(), tokens.branches.end());
   row_.branches.resize(row_.ids.size(), 0);
   for (size_t i = 0; i < tokens.images.size(); ++i) {
@@ -58,6 +60,7 @@ void BatchBuilder::finish(ConversationBatch& batch) {
         .fill_(true);
   if (any_other_than_zero(&Row::segments)) text.segments = padded(&Row::segments, T, -1);
   if (any_other_than_zero(&Row::branches)) text.branches = padded(&Row::branches, T, 0);
+  if (prefixes_) text.spans = padded(&Row::spans, T, 0);
   if (!pixels_.empty()) batch.images.data = at::cat(pixels_);
   batch.images.images = image_rows_.images();
   batch.numbers = std::move(numbers_);

@@ -14,6 +14,9 @@ namespace weft::data {
 /// A batch while it is put together, row by row.
 class BatchBuilder {
  public:
+  /// `prefixes`: batches say where the prefix of each conversation ends (LmInput::spans).
+  explicit BatchBuilder(bool prefixes) : prefixes_(prefixes) {}
+
   /// Appends a conversation to the row that is open, and its images as often as it has them.
   void add(const ConversationTokens& tokens, const std::vector<VisualInput>& visuals);
   /// What comes next stands in another row.
@@ -23,12 +26,13 @@ class BatchBuilder {
 
  private:
   struct Row {
-    std::vector<int64_t> ids = {}, targets = {}, branches = {}, segments = {};
+    std::vector<int64_t> ids = {}, targets = {}, branches = {}, segments = {}, spans = {};
   };
   using Member = std::vector<int64_t> Row::*;
   at::Tensor padded(Member member, int64_t length, int64_t fill) const;
   bool any_other_than_zero(Member member) const;
 
+  bool prefixes_;
   std::vector<Row> rows_;
   Row row_;
   int64_t segment_ = 0;

@@ -102,7 +102,7 @@ struct ConversationLoader::Impl {
   Made make(const Plan& plan) const {
     Made out{.batch = {.epoch = plan.epoch, .index = plan.index, .last = plan.last}};
     auto& batch = out.batch;
-    BatchBuilder builder;
+    BatchBuilder builder(encoder->options().prefix_attention);
     for (const auto& numbers : plan.rows) {
       for (const auto number : numbers) {
         std::vector<VisualInput> visuals;

@@ -49,6 +49,7 @@ struct ConversationEncoder::Row {
   std::vector<int64_t> ids;
   std::vector<uint8_t> learned;
   size_t visual_end = 0;  // behind the last placeholder
+  size_t prefix = 0;      // tokens in front of the first answer
   std::string text;
 
   void add(int64_t id, bool learn) {
@@ -74,6 +75,10 @@ ConversationEncoder::ConversationEncoder(std::shared_ptr<const tokenizers::Token
       one_text_(tokenizer_->id(kImageMark) == options.image_token) {
   if (options.max_length < 2)
     fail(ErrorKind::usage, "max_length: expected at least 2, found {}", options.max_length);
+  if (options.prefix_attention && options.turns == Turns::shared)
+    fail(ErrorKind::usage,
+         "turns: questions of a model with prefix_attention cannot share their images, which see "
+         "the question too; take the turns 'alone'");
 }
 
 ConversationEncoder::Row ConversationEncoder::row(const std::vector<Message>& messages,
@@ -87,7 +92,8 @@ ConversationEncoder::Row ConversationEncoder::row(const std::vector<Message>& me
                                 id, visual.size(), marks, kImageMark));
   const auto rendered = chat_.render_chat(messages, {.add_generation_prompt = prompt});
   const auto& text = rendered.text;
-  const auto spans = prompt ? std::vector<TextSpan>() : rendered.assistant();
+  const auto answers = rendered.assistant();
+  const auto spans = prompt ? std::vector<TextSpan>() : answers;
   if (tokenizers::count_image_marks(text) != visual.size())
     fail("conversation '{}': the chat template writes {} of its {} image marks {}: {}", id,
          tokenizers::count_image_marks(text), visual.size(), kImageMark, text);
@@ -113,17 +119,26 @@ ConversationEncoder::Row ConversationEncoder::row(const std::vector<Message>& me
               at.end > at.begin && overlaps(spans, begin + first(at.begin), begin + last(at.end)));
     }
   };
-  if (one_text_) {
-    add_text(0, text.size());
+  const auto add_part = [&](size_t begin, size_t end) {
+    for (size_t mark; !one_text_ && (mark = text.find(kImageMark, begin)) < end;) {
+      add_text(begin, mark);
+      add_image();
+      begin = mark + kImageMark.size();
+    }
+    add_text(begin, end);
+  };
+  if (!options_.prefix_attention) {
+    add_part(0, text.size());
     return out;
   }
   size_t begin = 0;
-  for (size_t mark; (mark = text.find(kImageMark, begin)) != std::string::npos;) {
-    add_text(begin, mark);
-    add_image();
-    begin = mark + kImageMark.size();
+  for (const auto& answer : answers) {
+    add_part(begin, answer.begin);
+    if (&answer == &answers.front()) out.prefix = out.ids.size();
+    begin = answer.begin;
   }
-  add_text(begin, text.size());
+  add_part(begin, text.size());
+  if (answers.empty()) out.prefix = out.ids.size();
   return out;
 }
 
@@ -141,7 +156,9 @@ ConversationTokens ConversationEncoder::finish(Row row, const Conversation& conv
                     fmt::format("conversation '{}': {} tokens, of which {} hold no answer yet; "
                                 "raise --max-length",
                                 conversation.id, row.ids.size(), options_.max_length));
-  ConversationTokens out{.images = conversation.images, .cut = length < row.ids.size()};
+  ConversationTokens out{.prefix = static_cast<int64_t>(row.prefix),
+                         .images = conversation.images,
+                         .cut = length < row.ids.size()};
   row.ids.resize(length);
   row.learned.resize(length);
   out.targets.assign(length, ops::kIgnoredLabel);
@@ -221,7 +238,8 @@ ConversationTokens ConversationEncoder::prompt(const std::vector<Message>& messa
     throw BadSample(BadCause::too_long,
                     fmt::format("the prompt has {} tokens, more than the {} of --max-length",
                                 made.ids.size(), options_.max_length));
-  return {.ids = std::move(made.ids), .images = images};
+  return {
+      .ids = std::move(made.ids), .prefix = static_cast<int64_t>(made.prefix), .images = images};
 }
 
 std::vector<int64_t> ConversationEncoder::end_tokens() const {

@@ -2,6 +2,8 @@
 #include <cmath>
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <weft/data/vlm_inputs.hpp>
@@ -75,10 +77,21 @@ ConversationEncoder conversation_encoder(const checkpoint::VlmFolder& folder,
                                          Turns turns) {
   if (!folder.tokenizer)
     fail("{}: holds no tokenizer, without which it cannot be asked", folder.path.string());
-  return {
-      folder.tokenizer,
-      tokenizers::conversation_template(style, folder.texts),
-      {.image_token = folder.model->options.image_token, .turns = turns, .max_length = max_length}};
+  const auto& model = folder.model->options;
+  return {folder.tokenizer,
+          style == "model" && folder.chat ? *folder.chat
+                                          : tokenizers::conversation_template(style, folder.texts),
+          {.image_token = model.image_token,
+           .turns = turns,
+           .max_length = max_length,
+           .prefix_attention = model.prefix_attention}};
+}
+
+LmInput to_lm_input(const ConversationTokens& tokens) {
+  LmInput out{.ids = at::tensor(tokens.ids, at::kLong).unsqueeze(0)};
+  if (tokens.prefix > 0)
+    out.spans = at::arange(out.ids.size(1), at::kLong).lt(tokens.prefix).to(at::kLong).unsqueeze(0);
+  return out;
 }
 
 std::vector<int64_t> answer_ends(const checkpoint::VlmFolder& folder,

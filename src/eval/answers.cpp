@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <weft/data/sample.hpp>
+#include <weft/data/vlm_inputs.hpp>
 #include <weft/eval/answers.hpp>
 #include <weft/fusion/anyres.hpp>
 #include <weft/fusion/projector.hpp>
@@ -20,6 +21,7 @@ struct Prompt {
   size_t question;
   data::ConversationTokens tokens;
   std::vector<data::VisualInput> seen;  // its images, where there are no features
+  int64_t visual_tokens = 0;
 };
 
 Prompt prompt_of(const VisualQuestion& question, size_t number,
@@ -30,6 +32,7 @@ Prompt prompt_of(const VisualQuestion& question, size_t number,
   for (const auto image : question.images) {
     auto seen = read(image);
     visual.push_back(seen.tokens);
+    out.visual_tokens += seen.tokens;
     if (pixels) out.seen.push_back(std::move(seen));
   }
   out.tokens = encoder.prompt(question.messages, question.images, visual);
@@ -46,11 +49,15 @@ LmInput to_input(const std::vector<Prompt>& batch) {
   for (const auto& prompt : batch) longest = std::max(longest, prompt.tokens.ids.size());
   const auto B = static_cast<int64_t>(batch.size()), T = static_cast<int64_t>(longest);
   LmInput out{.ids = at::zeros({B, T}, at::kLong), .mask = at::zeros({B, T}, at::kBool)};
+  if (std::ranges::any_of(batch, [](const Prompt& one) { return one.tokens.prefix > 0; }))
+    out.spans = at::zeros({B, T}, at::kLong);
   for (int64_t b = 0; b < B; ++b) {
-    const auto& ids = batch[static_cast<size_t>(b)].tokens.ids;
+    const auto& tokens = batch[static_cast<size_t>(b)].tokens;
+    const auto& ids = tokens.ids;
     const auto length = static_cast<int64_t>(ids.size());
     std::ranges::copy(ids, out.ids.data_ptr<int64_t>() + b * T + T - length);
     out.mask[b].narrow(0, T - length, length).fill_(true);
+    if (out.spans.defined()) out.spans[b].narrow(0, T - length, tokens.prefix).fill_(1);
   }
   return out;
 }
@@ -73,7 +80,7 @@ EncoderOutput see(models::VlmImpl& model, const std::vector<Prompt>& batch,
 }
 
 LmInput spliced(models::VlmImpl& model, const LmInput& text, EncoderOutput visual) {
-  if (!visual.tokens.defined()) return text;
+  if (!visual.tokens.defined()) return model.prompt(text);
   const auto& weight = model.language->head().weight;
   visual.tokens = visual.tokens.to(weight.device(), weight.scalar_type());
   return model.splice(text, model.connector->connect({.visual = visual}).tokens);
@@ -119,12 +126,15 @@ std::vector<VisualAnswer> answer(models::VlmImpl& model, const data::Conversatio
     auto text = to_input(batch);
     text.ids = text.ids.to(device_of(model));
     text.mask = text.mask.to(device_of(model));
+    if (text.spans.defined()) text.spans = text.spans.to(device_of(model));
     const auto input = spliced(model, text, see(model, batch, features));
     const auto made =
         text::generate(*model.language, input, options.generate, &encoder.tokenizer());
     for (size_t i = 0; i < batch.size(); ++i)
       out[batch[i].question] = {.text = std::string(trimmed(made[i].text)),
                                 .ids = made[i].ids,
+                                .prompt_tokens = static_cast<int64_t>(batch[i].tokens.ids.size()),
+                                .visual_tokens = batch[i].visual_tokens,
                                 .finished = made[i].finished};
     done += static_cast<int64_t>(batch.size());
     batch.clear();
@@ -150,11 +160,13 @@ at::Tensor answer_attention(models::VlmImpl& model, const data::ConversationToke
                     "answer_attention: prompt and answer must not be empty");
   const at::NoGradGuard no_grad;
   const EvalMode eval(model);
-  auto ids = prompt.ids;
-  ids.insert(ids.end(), answer.begin(), answer.end() - 1);
+  auto whole = prompt;
+  whole.ids.insert(whole.ids.end(), answer.begin(), answer.end() - 1);
   const auto device = device_of(model);
-  const auto tokens = at::tensor(ids, at::kLong).to(device).unsqueeze(0);
-  auto input = spliced(model, {.ids = tokens}, visual);
+  auto text = data::to_lm_input(whole);
+  text.ids = text.ids.to(device);
+  if (text.spans.defined()) text.spans = text.spans.to(device);
+  auto input = spliced(model, text, visual);
   input.logits = Logits::none;
   nn::AttentionRecord record;
   model.language->forward(input);
@@ -167,7 +179,7 @@ at::Tensor answer_attention(models::VlmImpl& model, const data::ConversationToke
   }
   TORCH_CHECK_VALUE(mean.defined(), "answer_attention: the language model has no attention");
   mean = mean / static_cast<double>(record.weights().size());
-  const auto marks = (tokens[0] == model.options.image_token).nonzero().flatten();
+  const auto marks = (text.ids[0] == model.options.image_token).nonzero().flatten();
   return mean.index_select(1, marks).cpu();
 }
 

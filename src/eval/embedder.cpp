@@ -3,6 +3,7 @@
 
 #include <weft/checkpoint/encoder_folder.hpp>
 #include <weft/checkpoint/families.hpp>
+#include <weft/checkpoint/lm_folder.hpp>
 #include <weft/eval/embedder.hpp>
 #include <weft/eval/labelled.hpp>
 #include <weft/vision/image_batch.hpp>
@@ -39,7 +40,7 @@ Embedder::Embedder(const std::filesystem::path& folder, const EmbedderOptions& o
     take(image_tower(checkpoint::load_image_classifier(folder), options.pool));
   } else {
     auto loaded = checkpoint::load_encoder(folder);
-    if (checkpoint::families().at(loaded.family).role == checkpoint::Role::image) {
+    if (checkpoint::encoder_family(loaded.family).role == checkpoint::Role::image) {
       take(image_tower(loaded, options.pool));
     } else {
       text_ = loaded.encoder;
@@ -48,7 +49,7 @@ Embedder::Embedder(const std::filesystem::path& folder, const EmbedderOptions& o
       encode_text_ = as_unit_rows([text = text_, pooling](const EncoderInput& input) {
         return nn::pool(text->encode(input), pooling);
       });
-      if (options.tokenizer.empty()) tokenizer_ = tokenizers::load_tokenizer(folder);
+      if (options.tokenizer.empty()) tokenizer_ = checkpoint::load_text_tokenizer(folder);
     }
   }
   if (!options.tokenizer.empty()) tokenizer_ = tokenizers::load_tokenizer(options.tokenizer);

@@ -50,7 +50,7 @@ ImageTower load_image_tower(const std::filesystem::path& folder, const ImageTowe
     if (checkpoint::is_image_classifier(folder))
       return image_tower(checkpoint::load_image_classifier(folder), options.pool);
     const auto loaded = checkpoint::load_encoder(folder);
-    if (checkpoint::families().at(loaded.family).role != checkpoint::Role::image)
+    if (checkpoint::encoder_family(loaded.family).role != checkpoint::Role::image)
       fail("{}: expected an image encoder or a dual encoder, found the text encoder '{}'", origin,
            loaded.family);
     return image_tower(loaded, options.pool);

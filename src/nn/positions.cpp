@@ -17,6 +17,15 @@ at::Tensor resample_positions(const at::Tensor& table, int64_t height, int64_t w
                     " and prefix = ", prefix);
   TORCH_CHECK_VALUE(height > 0 && width > 0, "resample_positions: the grid must be positive, got ",
                     height, " x ", width);
+  const auto joined = [&](const at::Tensor& patches) {
+    return prefix == 0 ? patches : at::cat({table.narrow(1, 0, prefix), patches}, 1);
+  };
+  if (options.mode == Interpolation::bucket) {
+    const auto rows = position_buckets(height, height, side).unsqueeze(1) * side +
+                      position_buckets(width, width, side).unsqueeze(0);  // [height, width]
+    return joined(
+        table.narrow(1, prefix, count).index_select(1, rows.flatten().to(table.device())));
+  }
   if (height == side && width == side) return table;
   const auto type = table.scalar_type();
   const auto wide = type == at::kBFloat16 || type == at::kHalf ? at::kFloat : type;
@@ -32,8 +41,20 @@ at::Tensor resample_positions(const at::Tensor& table, int64_t height, int64_t w
     grid = options.antialias ? at::_upsample_bilinear2d_aa(grid, size, false)
                              : at::upsample_bilinear2d(grid, size, false);
   }
-  const auto patches = grid.permute({0, 2, 3, 1}).reshape({1, height * width, -1}).to(type);
-  return prefix == 0 ? patches : at::cat({table.narrow(1, 0, prefix), patches}, 1);
+  return joined(grid.permute({0, 2, 3, 1}).reshape({1, height * width, -1}).to(type));
+}
+
+at::Tensor position_buckets(int64_t count, int64_t real, int64_t side) {
+  TORCH_CHECK_VALUE(count > 0 && real > 0 && real <= count && side > 0,
+                    "position_buckets: count and side must be positive, real 1 to count, got ",
+                    count, ", ", side, " and ", real);
+  // The very operations of the reference, whose roundings decide.
+  const double step = 1.0 / static_cast<double>(side);
+  const auto boundaries = at::arange(step, 1.0, step, at::kFloat);  // [side - 1]
+  const auto places = at::arange(count, at::kFloat)
+                          .mul(at::scalar_tensor(real, at::kLong).reciprocal())
+                          .clamp_max(1.0 - 1e-6);
+  return at::bucketize(places, boundaries, /*out_int32=*/false, /*right=*/true);
 }
 
 at::Tensor sincos_2d(int64_t hidden_size, int64_t height, int64_t width, double temperature) {

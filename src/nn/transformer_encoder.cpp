@@ -30,8 +30,9 @@ void TransformerEncoder::make_blocks(const TransformerStackOptions& o, const End
 }
 
 EncoderOutput TransformerEncoder::encode_blocks(const torch::Tensor& x, EncoderOutput out,
-                                                const EncodeOptions& options) {
-  auto run = blocks(x, out.mask, options);
+                                                const EncodeOptions& options,
+                                                const torch::Tensor& visible) {
+  auto run = blocks(x, visible.defined() ? visible : out.mask, options);
   out.hidden = std::move(run.hidden);
   if (run.left_early) {
     out.tokens = run.x;

@@ -62,7 +62,23 @@ constexpr const char* kChatml = R"({%- for message in messages %}
 {%- endfor %}
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %})";
 
-constexpr const char* kSources[] = {kPlain, kV1, kLlama2, kChatml};
+constexpr const char* kPaligemma = R"({%- set ns = namespace(images=0) %}
+{%- for message in messages %}
+{%- set ns.images = ns.images + message.content.count('<image>') %}
+{%- endfor %}
+{{- '<image>' * ns.images + (bos_token or '<bos>') }}
+{%- for message in messages %}
+{%- if message.role == 'assistant' %}
+{%- generation %}{{ message.content + (eos_token or '<eos>') }}{% endgeneration %}
+{%- else %}
+{{- message.content.replace('<image>', '').lstrip(' 
+').rstrip('
+') + '
+' }}
+{%- endif %}
+{%- endfor %})";
+
+constexpr const char* kSources[] = {kPlain, kV1, kLlama2, kChatml, kPaligemma};
 
 }  // namespace
 

@@ -43,6 +43,8 @@ class Pipeline : public Tokenizer {
 
   /// The same with further added tokens, whose ids follow the highest.
   std::shared_ptr<Pipeline> with_added(const std::vector<std::string>& tokens, bool special) const;
+  /// The same with `end` behind every text, and as padding where none is known.
+  std::shared_ptr<Pipeline> with_end(int64_t end) const;
 
   /// The token that decoding reads for an id; nullptr where it is left out.
   const std::string* decoded_token(int64_t id, bool skip_special) const;

@@ -24,7 +24,10 @@ LmInput vlm_input(models::VlmImpl& model, const data::ConversationBatch& batch,
                   const eval::VisualFeatures* features) {
   const auto device = model.language->parameters().front().device();
   auto text = batch.text;
-  for (auto* member : {&text.ids, &text.mask, &text.segments, &text.branches})
+  TORCH_CHECK_VALUE(!model.options.prefix_attention || text.spans.defined(),
+                    "vlm_input: a model with prefix_attention needs to be told where the prefixes "
+                    "of a batch end (text.spans)");
+  for (auto* member : {&text.ids, &text.mask, &text.segments, &text.branches, &text.spans})
     *member = move_to(*member, device);
   if (batch.numbers.empty()) return text;
   EncoderOutput visual;

@@ -67,6 +67,10 @@ VisionTransformerImpl::VisionTransformerImpl(const VisionTransformerOptions& o) 
   auto block = nn::block_options(o);
   block.attention.q_bias = block.attention.k_bias = block.attention.v_bias = o.qkv_bias;
   block.attention.qk_norm = o.qk_norm;
+  block.attention.qk_norm_whole = o.qk_norm_whole;
+  block.attention.qk_norm_kind = o.qk_norm_kind;
+  if (o.qk_norm_eps != 0) block.attention.eps = o.qk_norm_eps;
+  block.norm = o.norm;
   block.mlp.gated = o.gated;
   block.layer_scale = o.layer_scale;
   block.drop_path = o.drop_path;
@@ -122,8 +126,29 @@ torch::Tensor VisionTransformerImpl::positions_for(int64_t height, int64_t width
   return table;
 }
 
-torch::Tensor VisionTransformerImpl::embed(const torch::Tensor& pixels,
-                                           const torch::Tensor& masked) {
+// Those of images that fill the first rows and columns of the grid only. [B, h*w, D].
+torch::Tensor VisionTransformerImpl::positions_within(const torch::Tensor& real, int64_t height,
+                                                      int64_t width) const {
+  TORCH_CHECK_VALUE(
+      positions.defined() && options.resample.mode == nn::Interpolation::bucket &&
+          info().prefix == 0,
+      "VisionTransformer: input.mask needs positions by bucket, without class and register tokens");
+  const auto grid = real.to(at::kCPU).reshape({-1, height, width});
+  const auto rows = grid.select(2, 0).sum(1), columns = grid.select(1, 0).sum(1);  // [B]
+  const auto side = options.image_size / options.patch_size;
+  std::vector<torch::Tensor> places;
+  for (int64_t b = 0; b < grid.size(0); ++b)
+    places.push_back(nn::position_buckets(height, rows[b].item<int64_t>(), side).unsqueeze(1) *
+                         side +
+                     nn::position_buckets(width, columns[b].item<int64_t>(), side));
+  const auto ids = at::stack(places).mul_(grid).flatten();  // padding takes the first position
+  return positions[0]
+      .index_select(0, ids.to(positions.device()))
+      .view({grid.size(0), height * width, -1});
+}
+
+torch::Tensor VisionTransformerImpl::embed(const torch::Tensor& pixels, const torch::Tensor& masked,
+                                           const torch::Tensor& real) {
   const auto& o = options;
   TORCH_CHECK_VALUE(pixels.dim() == 4 && pixels.size(1) == o.num_channels,
                     "VisionTransformer: pixels must be [B, ", o.num_channels, ", H, W], got ",
@@ -137,15 +162,17 @@ torch::Tensor VisionTransformerImpl::embed(const torch::Tensor& pixels,
                     "VisionTransformer: uint8 pixels need pixel_mean and pixel_std of ",
                     o.num_channels, " channels, got ", o.pixel_mean.size(), " and ",
                     o.pixel_std.size());
-  const bool fast = !masked.defined() && nn::inference_applies(pixels, is_training());
-  auto x = fast ? embed_packed(pixels) : embed_plain(pixels, masked);
+  const bool fast =
+      !masked.defined() && !real.defined() && nn::inference_applies(pixels, is_training());
+  auto x = fast ? embed_packed(pixels) : embed_plain(pixels, masked, real);
   if (is_training() && o.embed_dropout > 0) x = at::dropout(x, o.embed_dropout, true);
   if (is_training() && o.patch_dropout > 0) x = drop_patches(x, info().prefix, o.patch_dropout);
   return pre_norm ? pre_norm(x) : x;
 }
 
 torch::Tensor VisionTransformerImpl::embed_plain(const torch::Tensor& pixels,
-                                                 const torch::Tensor& masked) {
+                                                 const torch::Tensor& masked,
+                                                 const torch::Tensor& real) {
   const auto& o = options;
   const auto height = pixels.size(2) / o.patch_size, width = pixels.size(3) / o.patch_size;
   const auto& bias = patch_embed->bias;
@@ -161,7 +188,12 @@ torch::Tensor VisionTransformerImpl::embed_plain(const torch::Tensor& pixels,
                       "] bool, got ", masked.sizes(), " ", masked.scalar_type());
     x = at::where(masked.unsqueeze(2), mask_token.to(x.scalar_type()).unsqueeze(0), x);
   }
-  const auto table = positions_for(height, width);
+  TORCH_CHECK_VALUE(
+      !real.defined() || (real.scalar_type() == at::kBool && real.sizes() == x.sizes().slice(0, 2)),
+      "VisionTransformer: input.mask must be ", x.sizes().slice(0, 2), " bool, got ", real.sizes(),
+      " ", real.scalar_type());
+  const auto table =
+      real.defined() ? positions_within(real, height, width) : positions_for(height, width);
   const int64_t class_rows = table.size(1) - height * width;
   x = x + table.narrow(1, class_rows, height * width);
   std::vector<torch::Tensor> parts;
@@ -231,7 +263,12 @@ torch::Tensor VisionTransformerImpl::embed_packed(const torch::Tensor& pixels) {
 EncoderOutput VisionTransformerImpl::encode(const EncoderInput& input,
                                             const EncodeOptions& encode_options) {
   TORCH_CHECK_VALUE(input.data.defined(), "VisionTransformer: input.data (pixels) is missing");
-  return encode_blocks(embed(input.data), {.prefix = info().prefix}, encode_options);
+  const auto& real = input.mask;
+  const auto x = embed(input.data, {}, real);
+  const auto B = x.size(0), N = x.size(1);
+  // Padding gives tokens too: what follows may read them.
+  const auto visible = real.defined() ? real.view({B, 1, 1, N}).expand({B, 1, N, N}) : real;
+  return encode_blocks(x, {.mask = real, .prefix = info().prefix}, encode_options, visible);
 }
 
 }  // namespace weft::vision

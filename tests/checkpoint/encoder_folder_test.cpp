@@ -6,7 +6,12 @@
 
 #include <weft/checkpoint/encoder_folder.hpp>
 #include <weft/checkpoint/families.hpp>
+#include <weft/checkpoint/lm_folder.hpp>
+#include <weft/checkpoint/vlm_folder.hpp>
 #include <weft/core/error.hpp>
+#include <weft/text/decoder_lm.hpp>
+#include <weft/text/lm_encoder.hpp>
+#include <weft/tokenizers/bpe_trainer.hpp>
 #include <weft/vision/vision_transformer.hpp>
 
 #include "support/temp_folder.hpp"
@@ -169,6 +174,49 @@ TEST(EncoderFolder, RefusesWhatTheLayoutCannotExpressByName) {
       ThrowsMessage<Error>(HasSubstr("vit cannot express layer_scale")));
   EXPECT_THAT([] { make_encoder("vit_tini", weft::checkpoint::Role::image); },
               ThrowsMessage<Error>(HasSubstr("unknown image tower 'vit_tini'; nearest: vit_tiny")));
+}
+
+// A decoder is a text encoder of its own folder, which is written as it was read.
+TEST(EncoderFolder, LanguageModelsAreTextEncoders) {
+  const weft::test::TempFolder folder;
+  const auto made = weft::checkpoint::wrap_language_model(
+      std::make_shared<weft::text::DecoderLmImpl>(weft::text::DecoderLmOptions{
+          .vocab_size = 300,
+          .num_layers = 2,
+          .block =
+              {.attention = {.hidden_size = 12, .num_heads = 2},
+               .mlp = {.hidden_size = 12, .intermediate_size = 16, .gated = true, .bias = false},
+               .norm = weft::nn::NormKind::rms_norm},
+          .rotary = {.dim = 6}}));
+  auto whole = made;
+  whole.config.set("eos_token_id", std::vector<int64_t>{7, 8}).set("note", "kept");
+  weft::checkpoint::save_language_model(whole, folder / "lm");
+  const auto bare = weft::tokenizers::train_byte_level_bpe(
+      {"a dog"},
+      {.vocab_size = 280, .special_tokens = {"<end>"}, .bos_token = "", .eos_token = ""});
+  bare->save(folder / "lm/tokenizer.json");
+
+  const auto loaded = load_encoder(folder / "lm");
+  EXPECT_EQ(loaded.family, "llama");
+  const auto* encoder = dynamic_cast<const weft::text::LmEncoderImpl*>(loaded.encoder.get());
+  ASSERT_NE(encoder, nullptr);
+  const auto left = made.model->named_parameters(), right = encoder->language->named_parameters();
+  ASSERT_EQ(left.size(), right.size());
+  for (const auto& item : left) EXPECT_TRUE(at::equal(item.value(), right[item.key()]));
+  save_encoder(loaded, folder / "copy");
+  EXPECT_EQ(Json::read(folder / "copy/config.json"), Json::read(folder / "lm/config.json"));
+  expect_equal(*load_encoder(folder / "copy").encoder, *loaded.encoder);
+  EXPECT_NO_THROW(weft::checkpoint::load_language_model(folder / "copy"));
+  EXPECT_EQ(weft::checkpoint::wrap_encoder(loaded.encoder).family, "llama");
+
+  EXPECT_TRUE(weft::checkpoint::is_language_model(folder / "lm"));
+  EXPECT_FALSE(weft::checkpoint::is_language_model(folder.path()));
+  auto ids = bare->encode("a dog").ids;
+  ids.push_back(7);
+  EXPECT_EQ(weft::checkpoint::load_text_tokenizer(folder / "lm")->encode("a dog").ids, ids);
+  EXPECT_THAT(
+      [&] { weft::checkpoint::make_vlm(folder / "lm", folder / "lm"); },
+      ThrowsMessage<Error>(HasSubstr("expected an image encoder, found the family 'llama'")));
 }
 
 }  // namespace encoder_folder_test

@@ -53,6 +53,24 @@ TEST(KeyMap, RenamesWithCaptures) {
              {{"blocks.0.q.weight", a}, {"blocks.11.q.bias", b}, {"tail.one.two", c}});
 }
 
+TEST(KeyMap, MovesNamesOfAPart) {
+  KeyMap part;
+  part.rename("model.{i}.{p}", "blocks.{i}.{p}")
+      .rename("head", "head")
+      .tie("copy", "model.0.weight")
+      .drop("model.count", "counted");
+  KeyMap map;
+  map.nest(part.move("model.", "model.text."), "", "language.");
+  const auto a = at::randn({2, 3}), b = at::randn({3});
+  round_trip(map, {{"model.text.0.weight", a}, {"head", b}},
+             {{"language.blocks.0.weight", a}, {"language.head", b}});
+  const File file({{"copy", a}, {"head", b}, {"model.text.count", b}});
+  Tensors ours = {{"language.blocks.0.weight", at::zeros({2, 3})},
+                  {"language.head", at::zeros({3})}};
+  map.load(file.open(), ours);
+  EXPECT_TRUE(at::equal(ours[0].tensor, a));
+}
+
 TEST(KeyMap, SplitsJoinsTransposesAndPermutesBothWays) {
   KeyMap map;
   map.split("{i}.qkv.{p}", {"{i}.q.{p}", "{i}.k.{p}", "{i}.v.{p}"})

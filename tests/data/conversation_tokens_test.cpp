@@ -162,6 +162,37 @@ TEST(ConversationEncoder, PromptsEndWhereTheAnswerBegins) {
   EXPECT_NE(whole.targets[prompt.ids.size() - 1], -100);
 }
 
+ConversationEncoder prefix_encoder(Turns turns = Turns::joint) {
+  return {
+      byte_tokenizer(), weft::tokenizers::conversation_template("paligemma", "/nowhere"),
+      ConversationEncoderOptions{.image_token = kImage, .turns = turns, .prefix_attention = true}};
+}
+
+// PaliGemma's: images and question are the prefix, and its tokens are those of a prompt.
+TEST(ConversationEncoder, PrefixesEndInFrontOfTheFirstAnswer) {
+  const auto one = weft::data::single_turns(talk())[0];
+  const auto tokens = prefix_encoder().encode(one, {3});
+  const auto prompt = prefix_encoder().prompt({one.messages[0]}, {5}, {3});
+  EXPECT_EQ(prompt.prefix, static_cast<int64_t>(prompt.ids.size()));
+  EXPECT_EQ(tokens.prefix, prompt.prefix);
+  ASSERT_GT(tokens.ids.size(), prompt.ids.size());
+  EXPECT_TRUE(std::equal(prompt.ids.begin(), prompt.ids.end(), tokens.ids.begin()));
+  EXPECT_EQ(byte_tokenizer()->decode(learned(tokens), false), "A dog.<eos>");
+  EXPECT_NE(tokens.targets[prompt.ids.size() - 1], -100);
+  EXPECT_EQ(tokens.ids[0], kImage);
+  EXPECT_EQ(byte_tokenizer()->decode({prompt.ids.begin() + 3, prompt.ids.end()}, false),
+            "<bos>What is it?\n");
+
+  auto messages = talk().messages;
+  EXPECT_EQ(prefix_encoder().encode(talk(), {3}).prefix, prompt.prefix);
+  messages.pop_back();
+  EXPECT_EQ(prefix_encoder().prompt(messages, {5}, {3}).prefix, prompt.prefix);
+  EXPECT_EQ(encoder().encode(one, {3}).prefix, 0);
+  EXPECT_EQ(encoder().prompt(messages, {5}, {3}).prefix, 0);
+  EXPECT_THAT([] { prefix_encoder(Turns::shared); },
+              ThrowsMessage<weft::Error>(HasSubstr("take the turns 'alone'")));
+}
+
 TEST(ConversationEncoder, ShowsWhatIsLearned) {
   const auto text = encoder();
   EXPECT_EQ(text.show(text.encode(weft::data::single_turns(talk())[0], {3}), false),

@@ -16,10 +16,13 @@ using namespace weft::test;
 using weft::eval::VisualQuestion;
 
 struct Asked {
-  weft::models::Vlm vlm = small_vlm();
-  weft::data::ConversationEncoder encoder{
-      byte_tokenizer(), weft::tokenizers::conversation_template("chatml", "/nowhere"),
-      weft::data::ConversationEncoderOptions{.image_token = kPlaceholder}};
+  explicit Asked(bool prefix_attention = false)
+      : vlm(small_vlm(prefix_attention)),
+        encoder(byte_tokenizer(), weft::tokenizers::conversation_template("chatml", "/nowhere"),
+                {.image_token = kPlaceholder, .prefix_attention = prefix_attention}) {}
+
+  weft::models::Vlm vlm;
+  weft::data::ConversationEncoder encoder;
   weft::eval::AnswerOptions options{.generate = {.max_new_tokens = 5}};
 };
 
@@ -31,10 +34,11 @@ VisualQuestion about(const std::string& text, const std::vector<int64_t>& images
 
 // Whatever is asked beside it, and whether the tower ran before.
 TEST(Answer, IsThatOfTheQuestionAlone) {
-  Asked asked;
   const std::vector<VisualQuestion> questions = {about("What is it?", {1}), about("A dog?", {}),
                                                  about("Which colour, and which word?", {2, 0})};
-  for (const int64_t batch : {1, 3}) {
+  for (const auto& [prefixes, batch] :
+       {std::pair<bool, int64_t>{false, 1}, {false, 3}, {true, 3}}) {
+    Asked asked(prefixes);
     asked.options.batch_size = batch;
     const auto answers = weft::eval::answer(*asked.vlm, asked.encoder, questions,
                                             SmallTalks::pixels_of, asked.options);
@@ -50,13 +54,19 @@ TEST(Answer, IsThatOfTheQuestionAlone) {
       weft::LmInput input{.ids = torch::tensor(prompt.ids, torch::kLong).unsqueeze(0)};
       std::vector<torch::Tensor> pixels;
       for (const auto image : images) pixels.push_back(SmallTalks::pixels_of(image).pixels);
-      if (!pixels.empty())
-        input = asked.vlm->splice(input, asked.vlm->embed_images({.data = torch::cat(pixels)}));
+      input = pixels.empty()
+                  ? asked.vlm->prompt(input)
+                  : asked.vlm->splice(input, asked.vlm->embed_images({.data = torch::cat(pixels)}));
+      EXPECT_EQ(input.spans.defined(), prefixes);
       const auto alone =
           weft::text::generate(*asked.vlm->language, input, asked.options.generate).front();
       EXPECT_EQ(answers[i].ids, alone.ids) << i;
       EXPECT_EQ(kept[i].ids, alone.ids) << i;
       EXPECT_EQ(answers[i].damage, "");
+      for (const auto& answer : {answers[i], kept[i]}) {
+        EXPECT_EQ(answer.prompt_tokens, static_cast<int64_t>(prompt.ids.size()));
+        EXPECT_EQ(answer.visual_tokens, 4 * static_cast<int64_t>(images.size()));
+      }
     }
   }
 }
@@ -74,34 +84,40 @@ TEST(Answer, TellsWhyThereIsNone) {
 
 // The definition: the mean over layers and heads, of the rows that predict the answer.
 TEST(AnswerAttention, IsTheMeanOfWhatTheAnswersPositionsPutOnTheImages) {
-  Asked asked;
-  const auto question = about("What is it?", {1, 0});
-  const auto prompt = asked.encoder.prompt(question.messages, question.images, {4, 4});
-  const auto visual = asked.vlm->see(
-      {.data = torch::cat({SmallTalks::pixels_of(1).pixels, SmallTalks::pixels_of(0).pixels})});
-  const std::vector<int64_t> answer = {7, 8, 9};
-  const auto found = weft::eval::answer_attention(*asked.vlm, prompt, answer, visual);
-  ASSERT_EQ(found.sizes(), (std::vector<int64_t>{3, 8}));
+  for (const bool prefixes : {false, true}) {
+    Asked asked(prefixes);
+    const auto question = about("What is it?", {1, 0});
+    const auto prompt = asked.encoder.prompt(question.messages, question.images, {4, 4});
+    const auto visual = asked.vlm->see(
+        {.data = torch::cat({SmallTalks::pixels_of(1).pixels, SmallTalks::pixels_of(0).pixels})});
+    const std::vector<int64_t> answer = {7, 8, 9};
+    const auto found = weft::eval::answer_attention(*asked.vlm, prompt, answer, visual);
+    ASSERT_EQ(found.sizes(), (std::vector<int64_t>{3, 8}));
 
-  const torch::NoGradGuard no_grad;
-  auto ids = prompt.ids;
-  ids.insert(ids.end(), answer.begin(), answer.end());
-  weft::nn::AttentionRecord record;
-  asked.vlm->language->forward(
-      asked.vlm->splice({.ids = torch::tensor(ids, torch::kLong).unsqueeze(0)},
-                        asked.vlm->connector->connect({.visual = visual}).tokens));
-  ASSERT_EQ(record.weights().size(), 2u);
-  int64_t column = 0;
-  for (size_t i = 0; i < prompt.ids.size(); ++i) {
-    if (prompt.ids[i] != kPlaceholder) continue;
-    for (int64_t k = 0; k < 3; ++k) {
-      const auto row = static_cast<int64_t>(prompt.ids.size()) - 1 + k;
-      double sum = 0;
-      for (const auto& layer : record.weights())
-        sum += layer[0].select(1, row).select(1, static_cast<int64_t>(i)).mean().item<double>();
-      EXPECT_NEAR(found[k][column].item<double>(), sum / 2, 1e-6);
+    const torch::NoGradGuard no_grad;
+    auto ids = prompt.ids;
+    ids.insert(ids.end(), answer.begin(), answer.end());
+    weft::LmInput text{.ids = torch::tensor(ids, torch::kLong).unsqueeze(0)};
+    if (prefixes) {
+      text.spans = torch::ones_like(text.ids);
+      text.spans.slice(1, static_cast<int64_t>(prompt.ids.size())).zero_();
     }
-    ++column;
+    weft::nn::AttentionRecord record;
+    asked.vlm->language->forward(
+        asked.vlm->splice(text, asked.vlm->connector->connect({.visual = visual}).tokens));
+    ASSERT_EQ(record.weights().size(), 2u);
+    int64_t column = 0;
+    for (size_t i = 0; i < prompt.ids.size(); ++i) {
+      if (prompt.ids[i] != kPlaceholder) continue;
+      for (int64_t k = 0; k < 3; ++k) {
+        const auto row = static_cast<int64_t>(prompt.ids.size()) - 1 + k;
+        double sum = 0;
+        for (const auto& layer : record.weights())
+          sum += layer[0].select(1, row).select(1, static_cast<int64_t>(i)).mean().item<double>();
+        EXPECT_NEAR(found[k][column].item<double>(), sum / 2, 1e-6);
+      }
+      ++column;
+    }
   }
 }
 

@@ -78,6 +78,37 @@ TEST(Vlm, ATextWithoutImagesIsTheLanguageModels) {
                            model->language->forward({.ids = ids}).logits));
 }
 
+// The tokens of a prefix see each other in both directions, what follows sees what stands before
+// it.
+TEST(Vlm, PrefixAttentionIsTheDecodersOwnUnderThatMask) {
+  const torch::NoGradGuard no_grad;
+  auto model = make({.image_token = kImage, .prefix_attention = true});
+  const auto k = kImage;
+  const auto pixels = torch::randn({1, 3, 8, 8});
+  const auto visual = model->embed_images({.data = pixels});
+  const auto spans = rows({{1, 1, 1, 1, 1, 1, 0, 0}});
+  const auto hidden = [&](const std::vector<int64_t>& ids) {
+    return model->forward({{.ids = rows({ids}), .spans = spans}, {.data = pixels}}).hidden[0];
+  };
+  const auto first = hidden({k, k, k, k, 1, 2, 3, 4}), other = hidden({k, k, k, k, 1, 5, 3, 4}),
+             last = hidden({k, k, k, k, 1, 2, 3, 6});
+  EXPECT_GT((first - other)[0].abs().max().item<float>(), 1e-4);
+  EXPECT_TRUE(close(first.slice(0, 0, 7), last.slice(0, 0, 7), 1e-6));
+
+  // A prompt is a prefix as a whole, and a generated token behind it is not of it.
+  const auto ids = rows({{k, k, k, k, 1, 2}});
+  auto prompt = model->splice({.ids = ids}, visual);
+  EXPECT_TRUE(torch::equal(prompt.spans, torch::ones_like(ids)));
+  weft::nn::KeyValueCache cache;
+  prompt.cache = &cache;
+  EXPECT_TRUE(close(model->language->forward(prompt).hidden[0], first.slice(0, 0, 6), 1e-5));
+  const auto next = model->prompt({.ids = rows({{3}}), .cache = &cache});
+  EXPECT_FALSE(next.spans.defined());
+  EXPECT_TRUE(close(model->language->forward(next).hidden[0], first.slice(0, 6, 7), 1e-4));
+  EXPECT_TRUE(torch::equal(model->prompt({.ids = rows({{1, 2}})}).spans, rows({{1, 1}})));
+  EXPECT_FALSE(make()->splice({.ids = ids}, visual).spans.defined());
+}
+
 TEST(Vlm, ReadsSeveralLayersOrTheFinalNorm) {
   auto several = make({.image_token = kImage, .vision_layers = {-1, 0}, .keep_prefix = true}, 16);
   const auto pixels = torch::randn({2, 3, 8, 8});

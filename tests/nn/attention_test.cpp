@@ -13,11 +13,16 @@ using namespace weft::test;
 torch::Tensor attention(weft::nn::AttentionImpl& m, const torch::Tensor& x,
                         const torch::Tensor& allowed /* [B, N, N] bool */) {
   const auto d = m.options.head_dim, groups = m.options.num_heads / m.options.num_kv_heads;
-  const auto q = m.q(x), k = m.k(x), v = m.v(x);
+  auto q = m.q(x), k = m.k(x);
+  const auto v = m.v(x);
+  if (m.options.qk_norm_whole) {
+    q = m.q_norm(q);
+    k = m.k_norm(k);
+  }
   std::vector<torch::Tensor> heads;
   for (int64_t h = 0; h < m.options.num_heads; ++h) {
     auto qh = q.narrow(2, h * d, d), kh = k.narrow(2, h / groups * d, d);
-    if (m.q_norm) {
+    if (m.q_norm && !m.options.qk_norm_whole) {
       qh = m.q_norm(qh);
       kh = m.k_norm(kh);
     }
@@ -37,6 +42,12 @@ TEST(Attention, IsItsDefinition) {
       {{.hidden_size = 12, .num_heads = 3, .q_bias = false, .k_bias = false, .out_bias = false}},
       {{.hidden_size = 12, .num_heads = 4, .num_kv_heads = 2, .head_dim = 5}},
       {{.hidden_size = 12, .num_heads = 3, .qk_norm = true}},
+      {{.hidden_size = 12,
+        .num_heads = 4,
+        .num_kv_heads = 2,
+        .qk_norm = true,
+        .qk_norm_kind = weft::nn::NormKind::rms_norm,
+        .qk_norm_whole = true}},
       {{.hidden_size = 12, .num_heads = 3, .causal = true}},
   };
   for (const auto& [options] : cases) {

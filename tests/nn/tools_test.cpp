@@ -162,6 +162,27 @@ TEST(Positions, BicubicIsItsDefinition) {
             1e-12);
 }
 
+// Idefics3's: the row of the table in whose share of the image a patch begins.
+TEST(Positions, BucketsAreSharesOfTheImage) {
+  using weft::nn::position_buckets;
+  const auto rows = [](const std::vector<int64_t>& values) { return torch::tensor(values); };
+  EXPECT_TRUE(position_buckets(8, 8, 4).equal(rows({0, 0, 1, 1, 2, 2, 3, 3})));
+  EXPECT_TRUE(position_buckets(3, 3, 6).equal(rows({0, 2, 4})));
+  EXPECT_TRUE(position_buckets(5, 2, 4).equal(rows({0, 2, 3, 3, 3})));  // behind two real ones
+  EXPECT_TRUE(position_buckets(4, 4, 1).equal(rows({0, 0, 0, 0})));
+  EXPECT_TRUE(position_buckets(32, 32, 32).equal(torch::arange(32)));
+  // 5 / 25 is 0.2, but fp32's 5 * (1 / 25) is a little less.
+  EXPECT_EQ(position_buckets(25, 25, 25)[5].item<int64_t>(), 4);
+  const auto table = torch::randn({1, 16, 3});
+  const auto taken = weft::nn::resample_positions(
+      table, 8, 2, 0, {.mode = weft::nn::Interpolation::bucket});  // rows 0 0 1 1 ..., columns 0 2
+  for (int64_t y = 0; y < 8; ++y)
+    for (int64_t x = 0; x < 2; ++x)
+      EXPECT_TRUE(taken[0][2 * y + x].equal(table[0][y / 2 * 4 + 2 * x]));
+  EXPECT_THAT([] { position_buckets(3, 4, 2); },
+              ThrowsMessage<c10::ValueError>(HasSubstr("real 1 to count, got 3, 2 and 4")));
+}
+
 TEST(Positions, SincosIsItsDefinition) {
   const auto table = weft::nn::sincos_2d(8, 2, 3);  // [6, 8]
   for (int64_t y = 0; y < 2; ++y)

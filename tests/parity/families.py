@@ -8,6 +8,8 @@ import timm
 import torch
 import transformers
 from safetensors.torch import save_file
+from transformers.models.idefics3.modeling_idefics3 import Idefics3VisionTransformer
+from transformers.models.smolvlm.modeling_smolvlm import SmolVLMVisionTransformer
 
 ACTIVATIONS = ["gelu", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu"]
 
@@ -45,6 +47,25 @@ def clip_vision(rng, index):
     out = dict(image_config(rng, index), intermediate_size=rng.choice([17, 30, 45]))
     del out["qkv_bias"]
     return out
+
+
+def idefics3_vision(rng, index):
+    out = clip_vision(rng, index)
+    if index == 2:  # fp32's rounding puts some patches of 25 a row elsewhere
+        out.update(patch_size=2, image_size=50)
+    return out
+
+
+def internvl_vision(rng, index):
+    out = dict(clip_vision(rng, index), attention_bias=index % 2 == 1, use_qk_norm=index in (0, 3), use_mask_token=index == 1,
+               use_mean_pooling=index % 2 == 0, norm_type="rms_norm" if index == 0 else "layer_norm", layer_scale_init_value=0.1)
+    out["image_size"], out["patch_size"] = [out["image_size"]] * 2, [out["patch_size"]] * 2
+    return out
+
+
+def side_of(value):
+    """Of a square that a configuration gives as one number or as two."""
+    return value if isinstance(value, int) else value[0]
 
 
 def clip_text(rng, index):
@@ -129,10 +150,16 @@ FAMILIES = {
     "clip_vision_model": (transformers.CLIPVisionConfig, clip_vision, transformers.CLIPVisionModel, transformers.CLIPVisionModelWithProjection),
     "clip_text_model": (transformers.CLIPTextConfig, clip_text, transformers.CLIPTextModel, transformers.CLIPTextModelWithProjection),
     "siglip_vision_model": (transformers.SiglipVisionConfig, clip_vision, transformers.SiglipVisionModel, transformers.SiglipVisionModel),
+    "idefics3_vision": (transformers.Idefics3VisionConfig, idefics3_vision, Idefics3VisionTransformer, Idefics3VisionTransformer),
+    "internvl_vision": (transformers.InternVLVisionConfig, internvl_vision, transformers.InternVLVisionModel, transformers.InternVLVisionModel),
+    "smolvlm_vision": (transformers.SmolVLMVisionConfig, idefics3_vision, SmolVLMVisionTransformer, SmolVLMVisionTransformer),
     "timm_vit": (TimmConfig, timm_vit, Timm, TimmWithHead),
     "siglip_text_model": (transformers.SiglipTextConfig, siglip_text, transformers.SiglipTextModel, transformers.SiglipTextModel),
 }
 TEXT = {"bert", "clip_text_model", "siglip_text_model"}
+
+
+BUCKETS = {"idefics3_vision", "smolvlm_vision"}  # whose images may fill a part of the grid
 
 
 def randomize(model, generator):
@@ -165,7 +192,7 @@ def blocks_of_names(model, *paths):
 
 
 def inputs(family, config, rng, generator):
-    """Named inputs: images on the table's own grid and on two others, or token batches with their masks."""
+    """Named inputs: images on the table's own grid and on two others (some that do not fill them), or token batches with their masks."""
     if family in TEXT:
         out = {}
         for k, batch in enumerate([1, 3]):
@@ -180,12 +207,19 @@ def inputs(family, config, rng, generator):
                 ids[range(batch), lengths - 1] = config.vocab_size - 1 if config.eos_token_id == 2 else config.eos_token_id
             out[str(k)] = {"ids": ids * mask, "mask": mask}  # id 0 pads only: transformers gives its row no gradient
         return out
-    side, p = config.image_size // config.patch_size, config.patch_size
+    p = side_of(config.patch_size)
+    side = side_of(config.image_size) // p
     grids = [(side, side), (side + rng.randrange(1, 4), side + 1), (side - 1, side + rng.randrange(1, 3))]
     sizes = [(h * p, w * p) for h, w in grids]
     if family != "timm_vit":  # which takes whole patches only
         sizes[2] = (sizes[2][0] + 1, sizes[2][1] + p - 1)  # pixels beyond the last whole patch
-    return {str(k): {"pixels": torch.randn(2, config.num_channels, *size, generator=generator)} for k, size in enumerate(sizes)}
+    out = {str(k): {"pixels": torch.randn(2, config.num_channels, *size, generator=generator)} for k, size in enumerate(sizes)}
+    if family in BUCKETS:
+        (h, w), first = grids[1], torch.ones(1, *grids[1], dtype=torch.bool)
+        part = torch.zeros(1, h, w, dtype=torch.bool)
+        part[:, :h - 1, :w - rng.randrange(1, 3)] = True
+        out["1"]["mask"] = torch.cat([first, part]).flatten(1)
+    return out
 
 
 def run(family, model, given):
@@ -200,9 +234,14 @@ def run(family, model, given):
         out = model(input_ids=given["ids"], attention_mask=given["mask"].long())
         keep = given["mask"][:, :, None].to(dtype)
     else:
-        extra = {} if family.startswith(("dinov2", "timm")) else {"interpolate_pos_encoding": True}
+        extra, keep = {"interpolate_pos_encoding": True}, 1
+        if family.startswith(("dinov2", "timm")) or family.endswith("_vision"):
+            extra = {}
+        if "mask" in given:
+            height, width = (n // model.config.patch_size for n in given["pixels"].shape[2:])
+            extra["patch_attention_mask"] = given["mask"].view(-1, height, width)
+            keep = given["mask"][:, :, None].to(dtype)
         out = model(pixel_values=given["pixels"].to(dtype), **extra)
-        keep = 1
     for hook in hooks:
         hook.remove()
     results = {"tokens": out.last_hidden_state * keep}

@@ -22,7 +22,9 @@ constexpr int kConfigurations = 4;
 weft::Json table() { return weft::Json::read(WEFT_PARITY_SOURCES "/families.json"); }
 
 weft::EncoderInput input_of(const weft::parity::Case& given) {
-  if (given.has("pixels")) return {.data = given.at("pixels").to(at::kFloat)};
+  if (given.has("pixels"))
+    return {.data = given.at("pixels").to(at::kFloat),
+            .mask = given.has("mask") ? given.at("mask") : at::Tensor()};
   return {.data = given.at("ids"), .mask = given.at("mask")};
 }
 

@@ -4,6 +4,7 @@ import transformers
 from safetensors.torch import save_file
 from transformers.models.llava_next.modeling_llava_next import get_anyres_image_grid_shape
 
+import families
 import language_models
 from families import ACTIVATIONS, randomize, shared
 
@@ -19,11 +20,16 @@ def vision(rng, k, kind):
     return out
 
 
-def llava(rng, k):
-    kind = ["clip_vision_model", "siglip_vision_model", "dinov2", "clip_vision_model"][k]
+def language(rng, k):
     text = ["llama", "qwen2", "mistral", "gemma"][k]
     draw = getattr(language_models, text)(rng, 0)
     draw.update(model_type=text, vocab_size=rng.randrange(40, 90))
+    return draw
+
+
+def llava(rng, k):
+    kind = ["clip_vision_model", "siglip_vision_model", "dinov2", "clip_vision_model"][k]
+    draw = language(rng, k)
     layers = [-2, -1, -2, [-1, -2]][k]
     strategy = ["default", "full", "default", "full"][k]
     tower = vision(rng, k, kind)
@@ -45,16 +51,62 @@ def llava_onevision(rng, k):
     return dict(llava_next(rng, k), vision_aspect_ratio=f"anyres_max_{rng.randrange(1, 5)}")
 
 
-FAMILIES = {"llava": (transformers.LlavaConfig, llava, transformers.LlavaForConditionalGeneration),
+def idefics3(rng, k):
+    draw, shuffle = language(rng, k), [2, 5, 1, 3][k]
+    tower = dict(families.idefics3_vision(rng, k), model_type="idefics3_vision")
+    side = shuffle * (5 if k == 1 else rng.choice([1, 2])) + (shuffle == 1)  # fp32's rounding moves some of 25 patches a row
+    tower["image_size"] = side * tower["patch_size"]
+    tied = draw["tie_word_embeddings"]
+    if k == 2:
+        draw["tie_word_embeddings"] = not tied  # the model's own decides
+    return dict(vision_config=tower, text_config=draw, image_token_id=IMAGE_TOKEN, scale_factor=shuffle, tie_word_embeddings=tied)
+
+
+def smolvlm(rng, k):
+    out = idefics3(rng, k)
+    out["vision_config"]["model_type"] = "smolvlm_vision"
+    return out
+
+
+def internvl(rng, k):
+    draw, shuffle = language(rng, k), [2, 1, 4, 2][k]
+    tower = dict(families.internvl_vision(rng, k), model_type="internvl_vision")
+    tower["image_size"] = [tower["patch_size"][0] * shuffle * rng.choice([1, 2])] * 2
+    return dict(vision_config=tower, text_config=draw, image_token_id=IMAGE_TOKEN, downsample_ratio=1 / shuffle, projector_hidden_act=ACTIVATIONS[k],
+                vision_feature_layer=[-1, -1, -2, 1][k], tie_word_embeddings=draw["tie_word_embeddings"])
+
+
+def paligemma(rng, k):
+    text = ["gemma", "gemma2", "gemma2", "gemma"][k]
+    draw = getattr(language_models, text)(rng, k)
+    draw.update(model_type=text, vocab_size=rng.randrange(40, 90))
+    if k == 2:
+        draw.update(sliding_window=3)  # narrower than the prefix, which sees itself whole all the same
+    tower = vision(rng, k, "clip_vision_model" if k == 3 else "siglip_vision_model")
+    if k != 3:
+        tower["vision_use_head"] = k == 2
+    if k == 1:
+        tower["image_size"] += 1  # pixels beyond the last whole patch
+    width = draw["hidden_size"]
+    return dict(vision_config=tower, text_config=draw, image_token_index=IMAGE_TOKEN, projection_dim=width, hidden_size=width, vocab_size=draw["vocab_size"],
+                tie_word_embeddings=k != 2)
+
+
+IDEFICS = {"idefics3", "smolvlm"}
+FAMILIES = {"idefics3": (transformers.Idefics3Config, idefics3, transformers.Idefics3ForConditionalGeneration),
+            "smolvlm": (transformers.SmolVLMConfig, smolvlm, transformers.SmolVLMForConditionalGeneration),
+            "internvl": (transformers.InternVLConfig, internvl, transformers.InternVLForConditionalGeneration),
+            "llava": (transformers.LlavaConfig, llava, transformers.LlavaForConditionalGeneration),
             "llava_next": (transformers.LlavaNextConfig, llava_next, transformers.LlavaNextForConditionalGeneration),
-            "llava_onevision": (transformers.LlavaOnevisionConfig, llava_onevision, transformers.LlavaOnevisionForConditionalGeneration)}
+            "llava_onevision": (transformers.LlavaOnevisionConfig, llava_onevision, transformers.LlavaOnevisionForConditionalGeneration),
+            "paligemma": (transformers.PaliGemmaConfig, paligemma, transformers.PaliGemmaForConditionalGeneration)}
 
 
 def save_model(family, k, config, generator, folder):
     model = FAMILIES[family][2](config)
     randomize(model, generator)
-    if config.text_config.model_type == "gemma":
-        language_models.centre_norms(model.model.language_model)
+    if config.text_config.model_type.startswith("gemma"):
+        language_models.centre_norms(model.model.text_model if family in IDEFICS else model.model.language_model)
     if k == 1:
         model = model.bfloat16()
     model.save_pretrained(folder, **({"max_shard_size": "20KB"} if k == 2 else {}))
@@ -77,8 +129,17 @@ def cut(config, rng, generator, count, whole):
     return torch.randn(first, 3, side, side, generator=generator), torch.tensor(rows)
 
 
-def visual(given, images=None):
+def visual(family, given, images=None):
     """What transformers' models read of the first `images` images."""
+    if family in IDEFICS:
+        pixels = given["pixels"][:images, None].double()
+        if "patches" not in given:
+            return {"pixel_values": pixels}
+        count, patches = len(pixels), given["patches"]
+        side = round(patches.shape[1] ** 0.5)
+        patch = pixels.shape[-1] // side
+        mask = patches[:images].view(count, 1, side, side).repeat_interleave(patch, 2).repeat_interleave(patch, 3)
+        return {"pixel_values": pixels, "pixel_attention_mask": mask.long()}
     if "images" not in given:
         return {"pixel_values": given["pixels"][:images].double()}
     rows = given["images"][:images]
@@ -90,15 +151,21 @@ def visual(given, images=None):
 
 
 def inputs(family, k, model, rng, generator):
-    """Three rows with two, one and no image among their tokens, at any place; padded on the right."""
+    """Three rows with two, one and no image among their tokens, at any place; padded on the right. types: 0 where PaliGemma's prefix is."""
     config = model.config
-    side, vocab = config.vision_config.image_size, config.text_config.vocab_size
-    if family == "llava":
+    side, vocab = families.side_of(config.vision_config.image_size), config.text_config.vocab_size
+    if not hasattr(config, "image_grid_pinpoints"):
         given = {"pixels": torch.randn(3, 3, side, side, generator=generator)}
+        if family in IDEFICS and k == 3:  # images that do not fill their tiles
+            grid = side // config.vision_config.patch_size
+            given["patches"] = torch.ones(3, grid, grid, dtype=torch.bool)
+            given["patches"][1, rng.randrange(1, grid):] = False
+            given["patches"][2, :, rng.randrange(1, grid):] = False
+            given["patches"] = given["patches"].flatten(1)
     else:
         given = dict(zip(("pixels", "images"), cut(config, rng, generator, 3, 2 * (family == "llava_onevision" and k == 3))))
     with torch.no_grad():
-        counts = [len(image) for image in model.get_image_features(**visual(given)).pooler_output]
+        counts = [len(image) for image in model.get_image_features(**visual(family, given)).pooler_output]
     rows = []
     for images in ([0, 1], [2], []):
         row = []
@@ -108,11 +175,18 @@ def inputs(family, k, model, rng, generator):
     length = max(map(len, rows))
     ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
     mask = torch.arange(length)[None] < torch.tensor([[len(row)] for row in rows])
-    return {"ids": ids, "mask": mask, "labels": torch.where(mask & (ids != IMAGE_TOKEN), ids, -100), **given}
+    labels = torch.where(mask & (ids != IMAGE_TOKEN), ids, -100)
+    if family == "paligemma":  # the end is the answer, the images and perhaps a token behind them are not
+        images = [max((i + 1 for i, token in enumerate(row) if token == IMAGE_TOKEN), default=1) for row in rows]
+        prefix = torch.tensor([[end + rng.randrange(2)] for end in images])
+        given["types"] = (torch.arange(length)[None] >= prefix).long() * mask
+        labels[given["types"] == 0] = -100
+    return {"ids": ids, "mask": mask, "labels": labels, **given}
 
 
 def run(family, model, given):
-    out = model(input_ids=given["ids"], attention_mask=given["mask"].long(), labels=given["labels"], **visual(given))
+    extra = {"token_type_ids": given["types"]} if "types" in given else {}
+    out = model(input_ids=given["ids"], attention_mask=given["mask"].long(), labels=given["labels"], **visual(family, given), **extra)
     return {"logits": out.logits * given["mask"][:, :, None], "loss": out.loss}
 
 
@@ -126,8 +200,9 @@ def write_cases(family, folder, rng, generator, write_gradients):
     tensors = {**given, "weight.logits": weight, **{k: v.detach() for k, v in expected.items()}}
     row = given["mask"][0]
     prompt = given["ids"][:1][:, row]
+    extra = {"token_type_ids": torch.zeros_like(prompt)} if "types" in given else {}
     with torch.no_grad():
-        greedy = load(family, folder)[0].generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), **visual(given, 2), max_new_tokens=10,
+        greedy = load(family, folder)[0].generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), **visual(family, given, 2), **extra, max_new_tokens=10,
                                                   do_sample=False, eos_token_id=[], pad_token_id=0)
     tensors["greedy"] = greedy[:, prompt.shape[1]:]
     save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "case-0.safetensors")

@@ -23,6 +23,8 @@ constexpr int kConfigurations = 4;
 /// The first `count` images of a case.
 weft::EncoderInput images_of(const weft::parity::Case& given, int64_t count) {
   const auto& pixels = given.at("pixels");
+  if (given.has("patches"))
+    return {.data = pixels.narrow(0, 0, count), .mask = given.at("patches").narrow(0, 0, count)};
   if (!given.has("images")) return {.data = pixels.narrow(0, 0, count)};
   const auto& rows = given.at("images");
   const auto tiles = count == rows.size(0) ? pixels.size(0) : rows[count][0].item<int64_t>();
@@ -30,8 +32,10 @@ weft::EncoderInput images_of(const weft::parity::Case& given, int64_t count) {
 }
 
 weft::models::VlmInput input_of(const weft::parity::Case& given) {
-  return {.text = {.ids = given.at("ids"), .mask = given.at("mask")},
-          .images = images_of(given, 3)};
+  weft::models::VlmInput out{.text = {.ids = given.at("ids"), .mask = given.at("mask")},
+                             .images = images_of(given, 3)};
+  if (given.has("types")) out.text.spans = (given.at("types") == 0).to(at::kLong);
+  return out;
 }
 
 TEST(ParityVlms, EveryRegisteredFamilyHasARow) {

@@ -72,8 +72,25 @@ class Llava(unittest.TestCase):
         self.assertEqual(report.count("<figcaption>what the answer rests on</figcaption>"), 6)
         self.assertEqual(report.count("(right)</figcaption>"), sum(right))
         self.assertGreater(scored["answer_by_question"]["accuracy"], 0)
+        self.assertEqual(scored["tokens"]["visual"], 6 * 4)
+        self.assertGreater(scored["tokens"]["prompts"], scored["tokens"]["visual"])
+        self.assertGreaterEqual(scored["tokens"]["answers"], 6)
         self.assertEqual(last(run(*score, "--task", "yes-no", "--single-turn", "--limit", 6, "--shuffle-images"))["samples"], 3)
         self.assertGreaterEqual(last(run(*score, "--task", "caption", "--limit", 4, "--blind"))["bleu1"], 0)
+
+    def test_tiles_of_larger_copies(self):
+        out = self.work / "tiles"
+        train = ["llava_train", "--stage", 1, *PARTS, "--tiling", "anyres", "--data", self.shards, "--batch-size", 4, "--out", out]
+        # Most of a picture of 32 pixels is left by 2 x 2 tiles of 28 pixels: 4 tokens each, 4 ends of rows, and 4 tokens of the whole.
+        self.assertIn("<image: 24 tokens>", run(*train, "--inspect", 1).stdout)
+        self.assertEqual(last(run(*train, "--max-steps", 1))["steps"], 1)
+        ask = run("llava_chat", "--model", out, "--image", next(self.images.iterdir()), "--prompt", "x", "--max-new-tokens", 1)
+        self.assertIn("24 visual tokens", ask.stderr)
+
+    def test_a_resampler_of_so_many_queries(self):
+        shown = run("llava_train", "--stage", 1, *PARTS, "--connector", "resampler", "--num-queries", 3, "--data", self.shards, "--batch-size", 4,
+                    "--out", self.work / "resampler", "--inspect", 1)
+        self.assertIn("<image: 3 tokens>", shown.stdout)
 
     def test_adapters_are_written_for_peft_and_merged(self):
         out = self.work / "lora"
@@ -82,6 +99,17 @@ class Llava(unittest.TestCase):
         self.assertEqual((config["peft_type"], config["r"], config["lora_alpha"]), ("LORA", 4, 8))
         self.assertTrue((out / "adapter/adapter_model.safetensors").is_file())
         self.assertTrue((out / "model/language/model.safetensors").is_file())
+
+    def test_prefixes_see_themselves_in_training_and_talk(self):
+        out = self.work / "prefix"
+        fresh = ["llava_train", "--stage", 2, *PARTS, "--prefix-attention", "--tune", "connector", "--data", self.data, "--images", self.images,
+                 "--batch-size", 4, "--max-steps", 1, "--out", out]
+        self.assertIn("take the turns 'alone'", run(*fresh, "--turns", "shared", status=2).stderr)
+        self.assertEqual(last(run(*fresh, "--turns", "alone"))["samples"], 4)
+        self.assertTrue(json.loads((out / "model/config.json").read_text())["prefix_attention"])
+        picture = next(self.images.iterdir())
+        done = run("llava_chat", "--model", out, "--image", picture, "--prompt", "What is in the image?", "--max-new-tokens", 4, "--attention-map", out / "map.png")
+        self.assertEqual(len(last(done)["ids"]), 4)
 
     def test_preferences_start_at_the_logarithm_of_two(self):
         data = self.work / "preferences.json"

@@ -1,11 +1,13 @@
 """The programs from outside: what they print, how they end, and what a broken input or a killed run leaves."""
 import io
 import json
+import math
 import os
 import pathlib
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import tarfile
 import tempfile
@@ -82,6 +84,74 @@ class Programs(unittest.TestCase):
         run("clip_eval", "--model", tuned, "--shards", self.val)
         both = run("clip_train", "--train", self.train, "--model", tuned, *TINY, "--out", self.work / "both", status=2)
         self.assertIn("--model, or both --vision and --text", both.stderr)
+
+    def decoder(self):
+        """A small Llama with the run's vocabulary, whose tokenizer adds no special tokens and knows no padding; its tensors by name."""
+        folder, rng = self.work / "decoder", random.Random(3)
+        tokenizer = json.loads((self.folder / "tokenizer.json").read_text())
+        width, inner, size, layers = 16, 24, len(tokenizer["model"]["vocab"]), 2
+        shapes = {"model.embed_tokens.weight": (size, width), "model.norm.weight": (width,), "lm_head.weight": (size, width)}
+        for i in range(layers):
+            for name, shape in (("self_attn.q_proj", (width, width)), ("self_attn.k_proj", (width, width)), ("self_attn.v_proj", (width, width)),
+                                ("self_attn.o_proj", (width, width)), ("mlp.gate_proj", (inner, width)), ("mlp.up_proj", (inner, width)),
+                                ("mlp.down_proj", (width, inner)), ("input_layernorm", (width,)), ("post_attention_layernorm", (width,))):
+                shapes[f"model.layers.{i}.{name}.weight"] = shape
+        data = {name: struct.pack(f"<{math.prod(shape)}f", *((1 if len(shape) == 1 else 0) + rng.gauss(0, 0.2) for _ in range(math.prod(shape))))
+                for name, shape in shapes.items()}
+        folder.mkdir()
+        header, at = {}, 0
+        for name, bytes in data.items():
+            header[name] = {"dtype": "F32", "shape": shapes[name], "data_offsets": [at, at + len(bytes)]}
+            at += len(bytes)
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"".join(data.values()))
+        (folder / "config.json").write_text(json.dumps({
+            "model_type": "llama", "hidden_size": width, "num_attention_heads": 2, "num_hidden_layers": layers, "intermediate_size": inner, "vocab_size": size,
+            "max_position_embeddings": 128, "tie_word_embeddings": False, "eos_token_id": 1}))
+        tokenizer["post_processor"], tokenizer["padding"] = None, None
+        tokenizer["added_tokens"] = [t for t in tokenizer["added_tokens"] if t["content"] != "<pad>"]
+        del tokenizer["model"]["vocab"]["<pad>"]
+        tokenizer["model"]["vocab"]["<unused>"] = 2
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+        return folder, data
+
+    def test_a_language_model_is_a_text_tower(self):
+        folder, written = self.decoder()
+
+        def tensors(path):
+            bytes = path.read_bytes()
+            begin = 8 + struct.unpack("<Q", bytes[:8])[0]
+            header = json.loads(bytes[8:begin])
+            header.pop("__metadata__", None)
+            return {name: bytes[begin + entry["data_offsets"][0]:begin + entry["data_offsets"][1]] for name, entry in header.items()}
+
+        def train(name, *more):
+            return run("clip_train", "--train", self.train, "--val", self.val, "--vision", "vit_tiny", "--text", folder, "--image-size", 32,
+                       "--batch-size", 32, "--max-steps", 4, "--out", self.work / name, *more)
+        trained = last(train("decoder_last"))
+        model = self.work / "decoder_last/model"
+        config = json.loads((model / "text/config.json").read_text())
+        self.assertEqual((config["model_type"], config["architectures"], config["eos_token_id"]), ("llama", ["LlamaForCausalLM"], 1))
+        self.assertEqual(json.loads((model / "config.json").read_text())["text_pool"], "last")
+        after = tensors(model / "text/model.safetensors")
+        self.assertEqual({name for name in written if after[name] == written[name]}, {"lm_head.weight"})
+        ids = last(run("inspect", "text", "--tokenizer", model, "a red circle", "--json"))["ids"]
+        self.assertEqual(ids[-1], 1)
+        self.assertNotIn(1, ids[:-1])
+        again = last(run("clip_eval", "--model", self.work / "decoder_last", "--shards", self.val))
+        self.assertEqual(again["text_to_image"], trained["text_to_image"])
+        models = [json.loads(line) for line in run("inspect", "model", model, "--json").stdout.splitlines()]
+        self.assertEqual([m["family"] for m in models], ["dual_encoder", "vit", "llama"])
+        for name in (model, folder):
+            rows = [json.loads(line)["embedding"] for line in run("embed", "--model", name, "--text", "a red circle", "two", "--json").stdout.splitlines()]
+            self.assertAlmostEqual(sum(x * x for x in rows[0]), 1, places=4)
+        run("clip_train", "--train", self.train, "--model", model, "--batch-size", 32, "--max-steps", 1, "--out", self.work / "decoder_tuned")
+
+        train("decoder_mean", "--text-pooling", "mean", "--lock-text", "--grad-checkpointing")
+        model = self.work / "decoder_mean/model"
+        self.assertEqual(json.loads((model / "config.json").read_text())["text_pool"], "mean")
+        self.assertEqual(tensors(model / "text/model.safetensors"), written)
 
     def test_open_clips_names_make_models(self):
         named = self.work / "named"

@@ -22,7 +22,7 @@ namespace weft::test {
 inline constexpr int64_t kPlaceholder = -200;
 
 /// Images of 8 x 8 pixels are four tokens.
-inline models::Vlm small_vlm() {
+inline models::Vlm small_vlm(bool prefix_attention = false) {
   torch::manual_seed(3);
   models::Vlm out(
       std::make_shared<vision::VisionTransformerImpl>(vision::VisionTransformerOptions{
@@ -36,7 +36,9 @@ inline models::Vlm small_vlm() {
                     .norm = nn::NormKind::rms_norm},
           .rotary = {.dim = 6},
           .init_std = 0.3}),
-      models::VlmOptions{.image_token = kPlaceholder, .vision_layers = {-1}});
+      models::VlmOptions{.image_token = kPlaceholder,
+                         .vision_layers = {-1},
+                         .prefix_attention = prefix_attention});
   out->eval();
   return out;
 }
@@ -65,14 +67,17 @@ struct SmallTalks {
   }
 
   data::ConversationLoader loader(data::Turns turns, int64_t batch_size, int64_t pack = 0,
-                                  data::ReadVisual read = pixels_of) const {
-    return {std::make_shared<data::ConversationSource>(data::ConversationSourceOptions{
-                .data = folder / "a.json", .alone = turns == data::Turns::alone}),
-            std::make_shared<data::ConversationEncoder>(
-                byte_tokenizer(), tokenizers::conversation_template("chatml", "/nowhere"),
-                data::ConversationEncoderOptions{.image_token = kPlaceholder, .turns = turns}),
-            std::move(read),
-            {.batch_size = batch_size, .workers = 1, .drop_last = false, .pack_length = pack}};
+                                  data::ReadVisual read = pixels_of,
+                                  bool prefix_attention = false) const {
+    return {
+        std::make_shared<data::ConversationSource>(data::ConversationSourceOptions{
+            .data = folder / "a.json", .alone = turns == data::Turns::alone}),
+        std::make_shared<data::ConversationEncoder>(
+            byte_tokenizer(), tokenizers::conversation_template("chatml", "/nowhere"),
+            data::ConversationEncoderOptions{
+                .image_token = kPlaceholder, .turns = turns, .prefix_attention = prefix_attention}),
+        std::move(read),
+        {.batch_size = batch_size, .workers = 1, .drop_last = false, .pack_length = pack}};
   }
 
   static data::VisualInput pixels_of(int64_t image) {

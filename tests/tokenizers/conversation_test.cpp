@@ -61,6 +61,20 @@ TEST(ConversationTemplate, WritesAndMarksAsLlava) {
   EXPECT_EQ(marked("plain", folder, {kTalk[0], kTalk[1]}), "<s><image>[[A dog.\n]]");
 }
 
+// The texts of transformers' PaliGemmaProcessor, whose ids tests/parity compares.
+TEST(ConversationTemplate, WritesAndMarksAsPaligemma) {
+  const TempFolder folder;
+  EXPECT_EQ(marked("paligemma", folder, {kTalk[0], kTalk[1]}),
+            "<image><bos>What is it?\n[[A dog.<eos>]]");
+  write_tokens(folder);
+  EXPECT_EQ(marked("paligemma", folder),
+            "<image><s>What is it?\n[[A dog.</s>]]Which colour?\n[[Brown.</s>]]");
+  EXPECT_EQ(marked("paligemma", folder, {{.role = "user", .content = "What is it?\n<image>"}}),
+            "<image><s>What is it?\n");
+  EXPECT_EQ(marked("paligemma", folder, {{.role = "user", .content = "<image><image>caption en "}}),
+            "<image><image><s>caption en \n");
+}
+
 TEST(ConversationTemplate, AsksForAnAnswer) {
   const TempFolder folder;
   const auto asked = [&](const std::string& style) {

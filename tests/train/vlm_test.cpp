@@ -49,6 +49,28 @@ TEST(AnswerLosses, SharedAndPackedQuestionsLoseWhatTheyLoseAlone) {
   EXPECT_GT(std::abs(joint.first / alone.first - 1), 1e-6);  // later answers see earlier ones
 }
 
+// Images and question see each other, whatever stands beside them in a batch or a row.
+TEST(AnswerLosses, PrefixesAreThoseOfTheirSamples) {
+  const SmallTalks talks;
+  const auto loader = [&](int64_t batch, int64_t pack) {
+    return talks.loader(Turns::alone, batch, pack, SmallTalks::pixels_of, true);
+  };
+  auto vlm = small_vlm(true);
+  const auto alone = total(vlm, loader(1, 0));
+  for (const auto& [batch, pack] : {std::pair<int64_t, int64_t>{5, 0}, {1, 300}}) {
+    const auto other = total(vlm, loader(batch, pack));
+    EXPECT_EQ(other.second, alone.second);
+    EXPECT_NEAR(other.first / alone.first, 1, 1e-5) << batch << " " << pack;
+  }
+  const auto causal = total(small_vlm(), talks.loader(Turns::alone, 1));
+  EXPECT_EQ(causal.second, alone.second);
+  EXPECT_GT(std::abs(causal.first / alone.first - 1), 1e-6);
+  auto blind = talks.loader(Turns::alone, 1);
+  const auto batch = blind.next();
+  EXPECT_THAT([&] { weft::train::answer_losses(*vlm, *batch); },
+              ThrowsMessage<c10::ValueError>(HasSubstr("where the prefixes of a batch end")));
+}
+
 // Where they cannot have one image, they have one each.
 TEST(AnswerLosses, CopiedImagesLoseWhatTheyLoseAlone) {
   const SmallTalks talks(true);

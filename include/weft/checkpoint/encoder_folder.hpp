@@ -16,7 +16,7 @@ namespace weft::checkpoint {
 /// An encoder with what its folder said besides the weights.
 struct EncoderFolder {
   std::shared_ptr<Encoder> encoder = {};
-  std::string family = {};  ///< as registered in families()
+  std::string family = {};  ///< a name for encoder_family()
   Json config = {};         ///< config.json; unknown fields are kept and written back
   Json preprocessor = {};   ///< preprocessor_config.json of an image encoder; null = none
   LoadReport report = {};   ///< what the load left aside
@@ -25,9 +25,11 @@ struct EncoderFolder {
 /// Loads a Hugging Face folder: config.json, whose model_type names the family, and
 /// model.safetensors or its shards. Weights of any floating-point type are copied once, from the
 /// mapped file into parameters of `dtype`. Folders saved from a model with a head load too; the
-/// head is dropped, and an encoder whose pooler is absent is built without one. An image encoder
-/// takes the pixel statistics for uint8 input from preprocessor_config.json where there is one. The
-/// encoder is in evaluation mode. Errors name file, field or every weight that does not fit.
+/// head is dropped, and an encoder whose pooler is absent is built without one. A language model of
+/// lm_families() is a text encoder (text/lm_encoder.hpp), with or without its head. An image
+/// encoder takes the pixel statistics for uint8 input from preprocessor_config.json where there is
+/// one. The encoder is in evaluation mode. Errors name file, field or every weight that does not
+/// fit.
 WEFT_API EncoderFolder load_encoder(const std::filesystem::path& folder,
                                     at::ScalarType dtype = at::kFloat);
 

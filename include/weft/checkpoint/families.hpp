@@ -36,9 +36,14 @@ struct Family {
 };
 
 /// By config.json's model_type: bert, clip_text_model, clip_vision_model, dinov2,
-/// dinov2_with_registers, siglip_text_model, siglip_vision_model, vit; and timm_vit, by its
-/// architecture. Users add theirs with families().add(...).
+/// dinov2_with_registers, idefics3_vision, internvl_vision, siglip_text_model, siglip_vision_model,
+/// smolvlm_vision, vit; and timm_vit, by its architecture. Users add theirs with
+/// families().add(...).
 WEFT_API Registry<Family>& families();
+
+/// families().at(name), or one of lm_families() as a text encoder (text/lm_encoder.hpp), in the
+/// layout that it has by itself. Error for another name.
+WEFT_API Family encoder_family(const std::string& name);
 
 }  // namespace weft::checkpoint
 

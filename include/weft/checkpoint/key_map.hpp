@@ -69,6 +69,8 @@ class WEFT_API KeyMap {
   /// The name under which models with a head hold this encoder, "bert.". Where a file has such
   /// names, they are read without it, and everything else belongs to the head and is dropped.
   KeyMap& prefix(std::string prefix);
+  /// Names of theirs that begin with `from`, so far, begin with `to`.
+  KeyMap& move(const std::string& from, const std::string& to);
   /// Adds the rules of `inner` for a part of the model: its names stand behind `theirs`
   /// ("text_model.") in the file and behind `ours` ("text.") here. Its prefixes are left out.
   KeyMap& nest(const KeyMap& inner, const std::string& theirs, const std::string& ours);

@@ -7,6 +7,7 @@
 #include <c10/core/ScalarType.h>
 
 #include <weft/checkpoint/lm_families.hpp>
+#include <weft/tokenizers/tokenizer.hpp>
 
 namespace weft::checkpoint {
 
@@ -36,5 +37,13 @@ WEFT_API LmFolder wrap_language_model(std::shared_ptr<LanguageModel> model);
 
 /// The tokens that end a text: eos_token_id of generation_config.json, else of config.json.
 WEFT_API std::vector<int64_t> end_tokens(const LmFolder& folder);
+
+/// Whether `folder` holds one of lm_families(), by its config.json.
+WEFT_API bool is_language_model(const std::filesystem::path& folder);
+
+/// The tokenizer of a text encoder's folder. That of a language model ends each text with the
+/// eos_token_id of config.json, which sums it up, and pads with it where no padding token is known.
+WEFT_API std::shared_ptr<tokenizers::Tokenizer> load_text_tokenizer(
+    const std::filesystem::path& folder);
 
 }  // namespace weft::checkpoint

@@ -26,6 +26,9 @@ struct VlmFamily {
   /// Names of the file and of the modules in `architecture`, where these differ; patterns as in
   /// KeyMap. PEFT names adapters by the modules.
   std::vector<std::pair<std::string, std::string>> module_names = {};
+  /// Corrects a config.json by the file's weights, where transformers does so: a head that is not
+  /// the embeddings' is not tied to them.
+  std::function<void(Json& config, const io::Safetensors& file)> settle = {};
   /// config.json of a model with these parts; Error names the option that the layout cannot
   /// express.
   std::function<Json(const models::VlmImpl& model, const TowerConfig& vision,
@@ -33,9 +36,16 @@ struct VlmFamily {
       config;
   /// preprocessor_config.json of such a model; without it, that of the encoder.
   std::function<Json(const models::VlmImpl& model)> preprocessor = {};
+  /// transformers' class that makes a model's inputs, where it reads images otherwise than their
+  /// preprocessor_config.json says.
+  std::string processor = "";
+  /// A name of tokenizers::conversation_template(): how its models are asked where their folder
+  /// has no chat template; "" = unknown.
+  std::string conversation = "";
 };
 
-/// By config.json's model_type: llava (LLaVA-1.5), llava_next, llava_onevision (images).
+/// By config.json's model_type: idefics3, internvl, llava (LLaVA-1.5), llava_next, llava_onevision
+/// (images), paligemma, smolvlm (images).
 WEFT_API Registry<VlmFamily>& vlm_families();
 
 }  // namespace weft::checkpoint

@@ -21,7 +21,8 @@ struct VlmFolder {
   EncoderFolder vision = {};  ///< the model's encoder, with the preprocessor
   LmFolder language = {};     ///< the model's decoder, with its generation settings
   std::shared_ptr<tokenizers::Tokenizer> tokenizer = {};  ///< null where the folder has none
-  std::optional<tokenizers::ChatTemplate> chat = {};      ///< likewise
+  /// Likewise, but for a layout whose models are all asked in one way (PaliGemma).
+  std::optional<tokenizers::ChatTemplate> chat = {};
   std::filesystem::path texts = {};  ///< folder whose tokenizer files a save copies; "" = none
   bool own_tokenizer = false;        ///< `tokenizer` is no longer that of `texts`: a save writes it
   vision::TilingOptions tiling = {};  ///< what the encoder sees of an image
@@ -55,21 +56,26 @@ WEFT_API std::vector<int64_t> usual_vision_layers(const std::filesystem::path& v
 struct MakeVlmOptions {
   std::string connector = "mlp2x_gelu";  ///< a name of make_connector()
   int64_t shuffle = 2;                   ///< as make_connector()'s
+  int64_t num_queries = 64;              ///< likewise
   std::vector<int64_t> vision_layers = {};
   int64_t image_size = 0;  ///< pixels a side; 0 = the encoder's own
   /// anyres: grids of 1 x 2, 2 x 1, 2 x 2, 1 x 3 and 3 x 1 tiles, as LLaVA-NeXT.
   vision::Tiling tiling = vision::Tiling::none;
+  bool prefix_attention = false;  ///< as in VlmOptions
 
   template <class Self, class V>
   static void visit(Self& o, V&& v) {
     v("connector", o.connector, "linear, mlp2x_gelu, pixel_shuffle, average_pool or resampler");
     v("shuffle", o.shuffle, "pixel_shuffle, average_pool: this many tokens a side become one");
+    v("num_queries", o.num_queries, "resampler: tokens of an image");
     v("vision_layers", o.vision_layers,
       "layers of the encoder that are read, from the end where negative");
     v("image_size", o.image_size, "pixels a side; by default the encoder's");
     v("tiling", o.tiling,
       "none: the encoder's own transform; pad: images padded to squares; anyres: tiles of larger "
       "copies too");
+    v("prefix_attention", o.prefix_attention,
+      "images and question see each other in both directions");
   }
 };
 

@@ -64,7 +64,8 @@ struct ConversationLoaderOptions {
 };
 
 struct ConversationBatch {
-  LmInput text = {};         ///< ids [B, T] with placeholders, mask; segments, branches as needed
+  LmInput text = {};         ///< ids [B, T] with placeholders, mask; segments, branches as needed;
+                             ///< spans, the samples' prefixes, with prefix_attention
   at::Tensor targets = {};   ///< [B, T], what each token is to predict; -100 = no matter
   EncoderInput images = {};  ///< data [tiles, 3, S, S] uint8, images [I, 6] where there are rows;
                              ///< undefined where there are none, or ReadVisual gave no pixels

@@ -17,6 +17,7 @@ struct ConversationTokens {
   std::vector<int64_t> ids = {};       ///< with a placeholder for each visual token
   std::vector<int64_t> targets = {};   ///< what each token is to predict; -100 = no matter
   std::vector<int64_t> branches = {};  ///< as LmInput.branches; empty = none
+  int64_t prefix = 0;                  ///< tokens at the start that see each other both ways
   std::vector<int64_t> images = {};    ///< numbers, in the order of their placeholders
   bool cut = false;                    ///< something at the end did not fit
   bool copied = false;  ///< of shared turns, which could not: each question has its own images
@@ -26,6 +27,10 @@ struct ConversationEncoderOptions {
   int64_t image_token;  ///< id of placeholders; it need not be one of the vocabulary
   Turns turns = Turns::joint;
   int64_t max_length = 2048;  ///< tokens, the visual ones included
+  /// What stands in front of the first answer is a prefix that sees itself in both directions
+  /// (PaliGemma). Texts are cut into tokens apart from the answers behind them then, as when these
+  /// are generated.
+  bool prefix_attention = false;
 };
 
 /// Writes conversations by a chat template and cuts them into tokens. What is learned comes from
@@ -33,6 +38,7 @@ struct ConversationEncoderOptions {
 /// byte lies in RenderedChat::assistant().
 class WEFT_API ConversationEncoder {
  public:
+  /// Error (usage) for shared turns with prefix_attention, where the images see the question.
   ConversationEncoder(std::shared_ptr<const tokenizers::Tokenizer> tokenizer,
                       tokenizers::ChatTemplate chat, const ConversationEncoderOptions& options);
 

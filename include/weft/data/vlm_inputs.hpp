@@ -35,11 +35,15 @@ WEFT_API ReadVisual visual_reader(const checkpoint::VlmFolder& folder,
 WEFT_API Placement view_placement(const vision::Resolution& picture,
                                   const vision::TilingOptions& tiling);
 
-/// How a folder's model reads conversations, written as `style` says (a name of
-/// tokenizers::conversation_template() or a Jinja file). Error where the folder has no tokenizer.
+/// How a folder's model reads conversations, written as `style` says: a name of
+/// tokenizers::conversation_template(), of which "model" is folder.chat, or a Jinja file. Error
+/// where the folder has no tokenizer.
 WEFT_API ConversationEncoder conversation_encoder(const checkpoint::VlmFolder& folder,
                                                   const std::string& style, int64_t max_length,
                                                   Turns turns = Turns::joint);
+
+/// Tokens as a model reads them by themselves, [1, T]: ids, and spans where they have a prefix.
+WEFT_API LmInput to_lm_input(const ConversationTokens& tokens);
 
 /// What ends an answer: the language model's end tokens and the encoder's.
 WEFT_API std::vector<int64_t> answer_ends(const checkpoint::VlmFolder& folder,

@@ -34,6 +34,8 @@ struct AskedQuestion {
 struct VisualAnswer {
   std::string text = {};  ///< without white space at its ends
   std::vector<int64_t> ids = {};
+  int64_t prompt_tokens = 0;  ///< in front of it, the visual ones included
+  int64_t visual_tokens = 0;
   bool finished = false;    ///< by an end token or a stop text
   std::string damage = {};  ///< why there is no answer; empty = there is one
 };

@@ -6,6 +6,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/ones.h>
 
 #include <weft/core/options.hpp>
 #include <weft/nn/module.hpp>
@@ -20,12 +21,17 @@ struct VlmOptions {
   /// through the final norm.
   std::vector<int64_t> vision_layers = {-2};
   bool keep_prefix = false;  ///< class and register tokens too ("full")
+  /// What stands in front of an answer, visual tokens and question, sees itself in both directions
+  /// (Beyer et al., 2024, PaliGemma, section 3.2.1).
+  bool prefix_attention = false;
 
   template <class Self, class V>
   static void visit(Self& o, V&& v) {
     v("image_token", o.image_token, required, "id of the placeholder of a visual token");
     v("vision_layers", o.vision_layers, "layers of the encoder that are read; none = its output");
     v("keep_prefix", o.keep_prefix, "class and register tokens too");
+    v("prefix_attention", o.prefix_attention,
+      "what stands in front of an answer sees itself in both directions");
   }
 };
 
@@ -87,22 +93,35 @@ class WEFT_API VlmImpl : public torch::nn::Module {
     return connector->connect({.visual = see(images)}).tokens;
   }
 
+  /// The text as a prompt: with options.prefix_attention one that has no spans is a span as a
+  /// whole. Where an answer stands behind the prompt, text.spans must end in front of it, or the
+  /// answer is seen before it is said.
+  LmInput prompt(const LmInput& text) const {
+    auto out = text;
+    const bool cached = text.cache != nullptr && text.cache->length() > 0;
+    if (!options.prefix_attention || text.spans.defined() || cached) return out;
+    const auto& data = text.ids.defined() ? text.ids : text.embeddings;
+    out.spans = at::ones({data.size(0), data.size(1)}, data.options().dtype(at::kLong));
+    return out;
+  }
+
   /// Visual tokens [I, M, D] or [N, D] at the placeholders of text.ids: what the language model
-  /// reads. Error where these are not as many.
+  /// reads, as prompt() has it. Error where these are not as many.
   LmInput splice(const LmInput& text, const Tensor& visual) {
     const auto placeholders = text.ids == options.image_token;
     // Its id need not be one of the vocabulary.
-    auto out = text;
+    auto out = prompt(text);
     out.embeddings =
         ops::splice(language->embed(text.ids.masked_fill(placeholders, 0)), visual, placeholders);
     out.ids = Tensor();
     return out;
   }
 
-  /// Text without images is read as it is.
+  /// Text without images is read as prompt() has it.
   LmOutput forward(const VlmInput& input) {
-    return language->forward(
-        input.images.data.defined() ? splice(input.text, embed_images(input.images)) : input.text);
+    return language->forward(input.images.data.defined()
+                                 ? splice(input.text, embed_images(input.images))
+                                 : prompt(input.text));
   }
 
   VlmOptions options;  // vision_layers counted from 0

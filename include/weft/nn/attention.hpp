@@ -23,8 +23,9 @@ struct AttentionOptions {
   bool q_bias = true, k_bias = true, v_bias = true, out_bias = true;
   bool qk_norm = false;  ///< norm each head's queries and keys (Dehghani et al., 2023)
   NormKind qk_norm_kind = NormKind::layer_norm;
-  double eps = 1e-6;      ///< of those norms
-  double scale = 0.0;     ///< of the scores; 0 = 1 / sqrt(head_dim)
+  bool qk_norm_whole = false;  ///< those norms run over all heads at once (InternViT, OLMo 2)
+  double eps = 1e-6;           ///< of those norms
+  double scale = 0.0;          ///< of the scores; 0 = 1 / sqrt(head_dim)
   double soft_cap = 0.0;  ///< scores become soft_cap * tanh(score / soft_cap) (Gemma 2); 0 = none
   bool causal = false;    ///< token i sees tokens 0..i
   double dropout = 0.0;   ///< on the attention weights, in training
@@ -42,6 +43,7 @@ struct AttentionOptions {
     v("out_bias", o.out_bias);
     v("qk_norm", o.qk_norm);
     v("qk_norm_kind", o.qk_norm_kind);
+    v("qk_norm_whole", o.qk_norm_whole);
     v("eps", o.eps);
     v("scale", o.scale);
     v("soft_cap", o.soft_cap);
@@ -80,9 +82,12 @@ class WEFT_API AttentionImpl : public torch::nn::Module {
     v = linear("v", o.hidden_size, kv_inner, o.v_bias);
     out = linear("out", inner, o.hidden_size, o.out_bias);
     if (o.qk_norm) {
-      const NormOptions norm{.size = options.head_dim, .eps = o.eps, .kind = o.qk_norm_kind};
-      q_norm = register_module("q_norm", Norm(norm));
-      k_norm = register_module("k_norm", Norm(norm));
+      const auto norm = [&](const char* name, int64_t whole) {
+        const auto size = o.qk_norm_whole ? whole : options.head_dim;
+        return register_module(name, Norm({.size = size, .eps = o.eps, .kind = o.qk_norm_kind}));
+      };
+      q_norm = norm("q_norm", inner);
+      k_norm = norm("k_norm", kv_inner);
     }
   }
 
@@ -107,10 +112,14 @@ class WEFT_API AttentionImpl : public torch::nn::Module {
     const auto heads = [&](const torch::Tensor& y, int64_t count) {
       return y.view({y.size(0), y.size(1), count, options.head_dim}).transpose(1, 2);
     };
-    auto queries = heads(q(x), options.num_heads);         // [B, H, N, d]
-    auto keys = heads(k(source), options.num_kv_heads);    // [B, H', M, d]
+    const bool whole = options.qk_norm && options.qk_norm_whole;
     auto values = heads(v(source), options.num_kv_heads);  // [B, H', M, d]
-    if (options.qk_norm) {
+    const auto normed = [&](const torch::Tensor& y, Norm& norm) {
+      return whole ? norm(y).to(values.scalar_type()) : y;
+    };
+    auto queries = heads(normed(q(x), q_norm), options.num_heads);       // [B, H, N, d]
+    auto keys = heads(normed(k(source), k_norm), options.num_kv_heads);  // [B, H', M, d]
+    if (options.qk_norm && !whole) {
       queries = q_norm(queries).to(values.scalar_type());
       keys = k_norm(keys).to(values.scalar_type());
     }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include <weft/nn/sockets.hpp>
 
@@ -16,7 +17,8 @@ inline int64_t input_tokens(const EncoderInfo& info) {
 
 /// Multiplications and additions of one input: every matrix of the blocks and the patch embedding
 /// once a token, the pooler once, and the two products of attention. Embedding tables are looked
-/// up, not multiplied; norms, activations and an encoder's other heads are left out.
+/// up, not multiplied; norms, activations and an encoder's other heads are left out. 0 where no
+/// text is the longest.
 inline double flops(const Encoder& encoder) {
   const auto info = encoder.info();
   const auto tokens = static_cast<double>(input_tokens(info));
@@ -24,10 +26,13 @@ inline double flops(const Encoder& encoder) {
   double sum = 4 * tokens * tokens * static_cast<double>(info.hidden_size * info.num_layers);
   for (const auto& item : encoder.named_parameters()) {
     if (item.value().dim() < 2) continue;
+    constexpr std::string_view kDecoder = "language.";  // of text/lm_encoder.hpp
+    std::string_view name = item.key();
+    if (name.starts_with(kDecoder)) name.remove_prefix(kDecoder.size());
     double times = 0;
-    if (item.key().starts_with("blocks.")) times = tokens;
-    if (item.key().starts_with("patch_embed.")) times = patches;
-    if (item.key().starts_with("pooler.")) times = 1;
+    if (name.starts_with("blocks.")) times = tokens;
+    if (name.starts_with("patch_embed.")) times = patches;
+    if (name.starts_with("pooler.")) times = 1;
     sum += 2 * times * static_cast<double>(item.value().numel());
   }
   return sum;

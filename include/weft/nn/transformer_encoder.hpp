@@ -30,9 +30,10 @@ class WEFT_API TransformerEncoder : public Encoder {
   void make_blocks(const TransformerStackOptions& options, const End& end);
 
   /// The rest of encode, from embeddings x [B, N, D]. `out` comes with the mask and the prefix.
-  /// pooled is undefined where the tower is left early.
+  /// `visible`, as a mask of Attention, stands for out.mask in the blocks. pooled is undefined
+  /// where the tower is left early.
   EncoderOutput encode_blocks(const torch::Tensor& x, EncoderOutput out,
-                              const EncodeOptions& options);
+                              const EncodeOptions& options, const torch::Tensor& visible = {});
 
  private:
   End end_;

@@ -30,4 +30,10 @@ WEFT_API std::shared_ptr<Tokenizer> with_added_tokens(const Tokenizer& tokenizer
                                                       const std::vector<std::string>& tokens,
                                                       const AddTokensOptions& options = {});
 
+/// The tokenizer with the token `end` behind every text, as a special token, where it does not add
+/// it already. Padding is that token too where no padding token is known, so that texts of several
+/// lengths make a batch. save() writes both. For the same tokenizers; Error for others, and for an
+/// id that the vocabulary lacks.
+WEFT_API std::shared_ptr<Tokenizer> with_end_token(const Tokenizer& tokenizer, int64_t end);
+
 }  // namespace weft::tokenizers

@@ -16,7 +16,8 @@ WEFT_API size_t count_image_marks(std::string_view text);
 WEFT_API std::string without_image_marks(std::string text);
 
 /// Names of conversation_template() besides "model" and files.
-inline constexpr const char* kConversationStyles[] = {"plain", "v1", "llama_2", "chatml"};
+inline constexpr const char* kConversationStyles[] = {"plain", "v1", "llama_2", "chatml",
+                                                      "paligemma"};
 
 /// How conversations are written for a model whose tokenizer lies in `folder`:
 ///   model     the folder's own chat template
@@ -24,10 +25,14 @@ inline constexpr const char* kConversationStyles[] = {"plain", "v1", "llama_2", 
 ///   v1        Vicuna's "USER: ... ASSISTANT: ...", with LLaVA's system message
 ///   llama_2   "[INST] ... [/INST] ..." as LLaVA has it
 ///   chatml    "<|im_start|>user ... <|im_end|>"
-/// or the path of a Jinja file. The named ones equal LLaVA's conversation.py and mark what a model
+///   paligemma the images, <bos>, the question and a line break, as PaliGemma's processor of
+///   Hugging
+///             Face has it; further turns follow in the same way, without another <bos>
+/// or the path of a Jinja file. The others equal LLaVA's conversation.py and mark what a model
 /// learns to write as LLaVA's preprocess functions do: plain the caption with the line break behind
 /// it, the others each answer with the end-of-text token behind it. The special tokens are those of
-/// the folder's tokenizer_config.json; where that names none, llama_2 and v1 write </s>.
+/// the folder's tokenizer_config.json; where that names none, llama_2 and v1 write </s>, and
+/// paligemma <bos> and <eos>.
 /// Error (usage) for another name, which lists these.
 WEFT_API ChatTemplate conversation_template(const std::string& style,
                                             const std::filesystem::path& folder);

@@ -28,10 +28,14 @@ struct VisionTransformerOptions {
   nn::Activation activation = nn::Activation::gelu;
   bool gated = false;  ///< gated mlp, such as SwiGLU with the activation silu
   bool qkv_bias = true;
-  bool qk_norm = false;  ///< a norm on each head's queries and keys
+  bool qk_norm = false;        ///< a norm on each head's queries and keys
+  bool qk_norm_whole = false;  ///< on those of all heads at once (InternViT)
+  nn::NormKind qk_norm_kind = nn::NormKind::layer_norm;
+  double qk_norm_eps = 0.0;  ///< 0 = eps
   bool patch_bias = true;
-  double eps = 1e-6;         ///< of every norm
-  double layer_scale = 0.0;  ///< initial value; 0 = none
+  nn::NormKind norm = nn::NormKind::layer_norm;  ///< in the blocks and after them
+  double eps = 1e-6;                             ///< of every norm
+  double layer_scale = 0.0;                      ///< initial value; 0 = none
   bool class_token = true;
   int64_t num_registers = 0;   ///< register tokens after the class token; they have no position
   bool position_class = true;  ///< the class token has a position
@@ -69,7 +73,11 @@ struct VisionTransformerOptions {
     v("gated", o.gated);
     v("qkv_bias", o.qkv_bias);
     v("qk_norm", o.qk_norm);
+    v("qk_norm_whole", o.qk_norm_whole);
+    v("qk_norm_kind", o.qk_norm_kind);
+    v("qk_norm_eps", o.qk_norm_eps);
     v("patch_bias", o.patch_bias);
+    v("norm", o.norm);
     v("eps", o.eps);
     v("layer_scale", o.layer_scale);
     v("class_token", o.class_token);
@@ -105,15 +113,17 @@ class WEFT_API VisionTransformerImpl : public nn::TransformerEncoder {
 
   /// input.data: pixels [B, C, H, W], float and normalised, or uint8 (then pixel_mean and pixel_std
   /// are folded into the patch embedding). Pixels beyond the last whole patch are not read. Other
-  /// sizes than image_size resample the positions. tokens [B, N, D]; pooled [B, D] as
-  /// options.pooling says, through the pooler where there is one; undefined where the tower was
-  /// left early.
+  /// sizes than image_size resample the positions. input.mask [B, h*w] bool, for positions by
+  /// bucket: the patches of images that fill the first rows and columns only; no patch attends to
+  /// the others. tokens [B, N, D]; pooled [B, D] as options.pooling says, through the pooler where
+  /// there is one; undefined where the tower was left early.
   EncoderOutput encode(const EncoderInput& input, const EncodeOptions& options = {}) override;
   EncoderInfo info() const override;
 
   /// Pixels to the tokens that enter the blocks, [B, N, D]. masked [B, h*w] bool: patches that the
-  /// mask token replaces.
-  torch::Tensor embed(const torch::Tensor& pixels, const torch::Tensor& masked = {});
+  /// mask token replaces; real: input.mask of encode().
+  torch::Tensor embed(const torch::Tensor& pixels, const torch::Tensor& masked = {},
+                      const torch::Tensor& real = {});
 
   VisionTransformerOptions options;
   struct PatchEmbed : torch::nn::Module {
@@ -127,7 +137,9 @@ class WEFT_API VisionTransformerImpl : public nn::TransformerEncoder {
  private:
   void init_clip();
   torch::Tensor positions_for(int64_t height, int64_t width) const;
-  torch::Tensor embed_plain(const torch::Tensor& pixels, const torch::Tensor& masked);
+  torch::Tensor positions_within(const torch::Tensor& real, int64_t height, int64_t width) const;
+  torch::Tensor embed_plain(const torch::Tensor& pixels, const torch::Tensor& masked,
+                            const torch::Tensor& real);
   torch::Tensor embed_packed(const torch::Tensor& pixels);
 
   // What the fast path keeps between calls; see nn/inference.hpp.
