@@ -11,6 +11,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 
 #include <weft/checkpoint/vlm_folder.hpp>
@@ -94,7 +95,9 @@ class Chat {
     if (numbers_.empty())
       throw weft::Error("--attention-map: needs an --image", weft::ErrorKind::usage);
     const auto rests = weft::eval::answer_attention(*folder_.model, prompt_, answer, visual_);
-    auto first = rests.mean(0).narrow(0, 0, tokens_.front());  // [M]
+    // The whole picture stands behind its tiles, where there are any.
+    const auto M = tokens_.front().count / tiles_;
+    const auto first = rests.mean(0).narrow(0, tokens_.front().count - M, M);
     int64_t side = 0;
     while (side * side < first.numel()) ++side;
     if (side * side != first.numel())
@@ -110,19 +113,30 @@ class Chat {
   void see() {
     if (options_.image.empty()) return;
     const auto transform = weft::data::visual_transform(folder_);
-    std::vector<at::Tensor> pixels;
+    std::vector<at::Tensor> pixels, rows;
+    int64_t tiles = 0;
     for (const auto& path : options_.image) {
       const auto picture = weft::io::read_image(path);
       const auto seen = transform(picture);
-      if (pixels.empty()) picture_ = picture;
+      if (pixels.empty()) {
+        picture_ = picture;
+        if (!seen.row.defined()) tiles_ = seen.pixels.size(0);
+      }
       std::cerr << path << ": " << picture.width << " x " << picture.height << " pixels, "
                 << seen.tokens << " visual tokens\n";
       numbers_.push_back(static_cast<int64_t>(numbers_.size()));
-      tokens_.push_back(seen.tokens);
+      tokens_.push_back({seen.tokens, seen.ids});
       pixels.push_back(seen.pixels);
+      if (seen.row.defined()) {
+        rows.push_back(seen.row.clone());
+        rows.back()[0].add_(tiles);
+      }
+      tiles += seen.pixels.size(0);
     }
     const at::NoGradGuard no_grad;
-    visual_ = folder_.model->see({.data = at::cat(pixels)});
+    weft::EncoderInput images{.data = at::cat(pixels)};
+    if (!rows.empty()) images.images = at::stack(rows);
+    visual_ = folder_.model->see(images);
   }
 
   Options options_;
@@ -130,7 +144,9 @@ class Chat {
   weft::checkpoint::VlmFolder folder_;
   weft::data::ConversationEncoder encoder_;
   std::vector<weft::tokenizers::Message> messages_;
-  std::vector<int64_t> numbers_, tokens_;
+  std::vector<int64_t> numbers_;
+  std::vector<weft::data::VisualTokens> tokens_;
+  int64_t tiles_ = 1;  // of the first picture, where each has tokens by itself
   weft::io::Image picture_;
   weft::EncoderOutput visual_;
   weft::data::ConversationTokens prompt_;

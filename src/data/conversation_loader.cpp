@@ -196,10 +196,10 @@ struct ConversationLoader::Impl {
                                          std::vector<VisualInput>& visuals,
                                          Conversation& conversation) const {
     conversation = source->read(number, of_epoch);
-    std::vector<int64_t> tokens;
+    std::vector<VisualTokens> tokens;
     for (const auto image : conversation.images) {
       visuals.push_back(read(image));
-      tokens.push_back(visuals.back().tokens);
+      tokens.push_back({visuals.back().tokens, visuals.back().ids});
     }
     std::vector<ConversationTokens> out{encoder->encode(conversation, tokens)};
     if (options.preferences) out.push_back(encoder->encode_rejected(conversation, tokens));

@@ -107,10 +107,10 @@ std::vector<VisualAnswer> answer(models::VlmImpl& model, const data::Conversatio
     const auto& question = questions[i];
     try {
       Prompt prompt{.question = i, .tokens = {}, .seen = {}};
-      std::vector<int64_t> visual;
+      std::vector<data::VisualTokens> visual;
       for (const auto image : question.images) {
         auto seen = read(image);
-        visual.push_back(seen.tokens);
+        visual.push_back({seen.tokens, seen.ids});
         if (features == nullptr) prompt.seen.push_back(std::move(seen));
       }
       prompt.tokens = encoder.prompt(question.messages, question.images, visual);
