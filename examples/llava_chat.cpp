@@ -91,7 +91,8 @@ class Chat {
   void write_attention(const std::vector<int64_t>& answer, const std::string& path) {
     if (numbers_.empty())
       throw weft::Error("--attention-map: needs an --image", weft::ErrorKind::usage);
-    const auto maps = weft::eval::answer_maps(*folder_.model, prompt_, answer, visual_);
+    const auto maps = weft::eval::answer_maps(*folder_.model, prompt_, answer, visual_,
+                                               tokens_.front().count);
     if (!maps.defined())
       throw weft::Error("--attention-map: this model's visual tokens have no places in a picture");
     weft::io::write_file(path, weft::io::encode_png(weft::eval::map_overlay(picture_, maps.mean(0),
@@ -112,7 +113,7 @@ class Chat {
       std::cerr << weft::data::image_budget(path, picture, seen.tokens).line(options_.max_length)
                 << "\n";
       numbers_.push_back(static_cast<int64_t>(numbers_.size()));
-      tokens_.push_back(seen.tokens);
+      tokens_.push_back({seen.tokens, seen.ids});
       tiles.push_back({seen.pixels, seen.row});
     }
     const auto all = weft::vision::join(tiles);
@@ -125,7 +126,8 @@ class Chat {
   weft::checkpoint::VlmFolder folder_;
   weft::data::ConversationEncoder encoder_;
   std::vector<weft::tokenizers::Message> messages_;
-  std::vector<int64_t> numbers_, tokens_;
+  std::vector<int64_t> numbers_;
+  std::vector<weft::data::VisualTokens> tokens_;
   weft::io::Image picture_;
   weft::EncoderOutput visual_;
   weft::data::ConversationTokens prompt_;

@@ -49,7 +49,11 @@ VlmFolder load_own_vlm(const fs::path& folder, at::ScalarType dtype) {
 }
 
 void write_own_vlm(const VlmFolder& folder, const fs::path& target) {
-  save_encoder(with_transform(folder.vision, folder.tiling.view), target / "vision");
+  auto tower = folder.vision;
+  tower.preprocessor =
+      tiling_config({.view = folder.tiling.view, .tiling = vision::Tiling::none}, "",
+                    tower.preprocessor.is_null() ? Json::object() : tower.preprocessor);
+  save_encoder(tower, target / "vision");
   save_language_model(folder.language, target / "language");
   write_beside(target, beside(*folder.model, {"vision.", "language."}));
   to_json(folder.model->options)
@@ -57,6 +61,15 @@ void write_own_vlm(const VlmFolder& folder, const fs::path& target) {
       .set("tiling", to_json(folder.tiling))
       .set("model_type", kVlmType)
       .write(target / "config.json");
+}
+
+/// preprocessor_config.json, or what transformers 5 keeps in its place; null where there is
+/// neither.
+Json read_image_processor(const fs::path& folder) {
+  const auto own = folder / "preprocessor_config.json", whole = folder / "processor_config.json";
+  if (fs::exists(own)) return Json::read(own);
+  const auto part = fs::exists(whole) ? Json::read(whole).get("image_processor") : Json();
+  return part.is_object() ? part : Json();
 }
 
 VlmFolder load_family(const fs::path& folder, at::ScalarType dtype) {
@@ -89,11 +102,12 @@ VlmFolder load_family(const fs::path& folder, at::ScalarType dtype) {
   }
   if (dtype != at::kFloat) out.model->to(dtype);
   out.report = map.load(file, named_tensors(*out.model));
-  const auto preprocessor = folder / "preprocessor_config.json";
-  out.vision.preprocessor = fs::exists(preprocessor) ? Json::read(preprocessor)
-                            : family.preprocessor    ? family.preprocessor(*out.model)
-                                                     : default_preprocessor(*out.vision.encoder);
-  take_pixel_statistics(*out.vision.encoder, out.vision.preprocessor, preprocessor);
+  out.vision.preprocessor = read_image_processor(folder);
+  if (out.vision.preprocessor.is_null())
+    out.vision.preprocessor = family.preprocessor ? family.preprocessor(*out.model)
+                                                  : default_preprocessor(*out.vision.encoder);
+  take_pixel_statistics(*out.vision.encoder, out.vision.preprocessor,
+                        folder / "preprocessor_config.json");
   const auto generation = folder / "generation_config.json";
   if (fs::exists(generation)) out.language.generation = Json::read(generation);
   return out;
@@ -194,6 +208,7 @@ VlmFolder make_vlm(const fs::path& vision, const fs::path& language,
   }
   out.tiling.tiling = options.tiling;
   out.tiling.grid_pinpoints = {};
+  out.tiling.longest_edge = 4 * view.size;
   auto connector =
       make_connector(options.connector, visual_width(*out.vision.encoder, options.vision_layers),
                      out.language.model->info().hidden_size, options.shuffle, options.num_queries);

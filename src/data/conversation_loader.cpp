@@ -86,13 +86,15 @@ struct ConversationLoader::Impl {
                                          Conversation& conversation, bool length = false) const {
     conversation = source->read(number, of_epoch);
     const auto known = options.image_tokens;
-    std::vector<int64_t> tokens;
+    std::vector<VisualTokens> tokens;
     for (const auto image : conversation.images) {
       if (!length || known == 0) visuals.push_back(read(image));
-      tokens.push_back(length && known > 0 ? known : visuals.back().tokens);
-      if (known > 0 && tokens.back() != known)
+      tokens.push_back(length && known > 0
+                           ? VisualTokens(known)
+                           : VisualTokens(visuals.back().tokens, visuals.back().ids));
+      if (known > 0 && tokens.back().count != known)
         fail("image '{}': takes {} visual tokens, but image_tokens says that all take {}",
-             source->image_name(image), tokens.back(), known);
+             source->image_name(image), tokens.back().count, known);
     }
     std::vector<ConversationTokens> out{encoder->encode(conversation, tokens)};
     if (options.preferences) out.push_back(encoder->encode_rejected(conversation, tokens));

@@ -30,6 +30,16 @@ class ByteOffsets {
   size_t byte_ = 0;
 };
 
+/// The placeholder as the vocabulary writes it, where it is a token of its own; "" = none.
+std::string placeholder_of(const tokenizers::Tokenizer& tokenizer, int64_t id) {
+  if (tokenizer.id(kImageMark) == id) return std::string(kImageMark);
+  try {
+    return id >= 0 && tokenizer.is_special(id) ? tokenizer.token(id) : "";
+  } catch (const Error&) {
+    return "";
+  }
+}
+
 bool overlaps(const std::vector<TextSpan>& spans, size_t begin, size_t end) {
   return std::ranges::any_of(
       spans, [&](const TextSpan& span) { return begin < span.end && end > span.begin; });
@@ -72,7 +82,8 @@ ConversationEncoder::ConversationEncoder(std::shared_ptr<const tokenizers::Token
     : tokenizer_(std::move(tokenizer)),
       chat_(std::move(chat)),
       options_(options),
-      one_text_(tokenizer_->id(kImageMark) == options.image_token) {
+      placeholder_(placeholder_of(*tokenizer_, options.image_token)),
+      parts_(tokenizers::reads_parts_only(chat_)) {
   if (options.max_length < 2)
     fail(ErrorKind::usage, "max_length: expected at least 2, found {}", options.max_length);
   if (options.prefix_attention && options.turns == Turns::shared)
@@ -82,26 +93,32 @@ ConversationEncoder::ConversationEncoder(std::shared_ptr<const tokenizers::Token
 }
 
 ConversationEncoder::Row ConversationEncoder::row(const std::vector<Message>& messages,
-                                                  const std::vector<int64_t>& visual, bool prompt,
-                                                  const std::string& id) const {
+                                                  const std::vector<VisualTokens>& visual,
+                                                  bool prompt, const std::string& id) const {
   size_t marks = 0;
   for (const auto& message : messages) marks += tokenizers::count_image_marks(message.content);
   if (marks != visual.size())
     throw BadSample(BadCause::image_count,
                     fmt::format("conversation '{}': {} image(s), and {} mark(s) {} in its turns",
                                 id, visual.size(), marks, kImageMark));
-  const auto rendered = chat_.render_chat(messages, {.add_generation_prompt = prompt});
+  const auto rendered = chat_.render_chat(parts_ ? tokenizers::with_parts(messages) : messages,
+                                          {.add_generation_prompt = prompt});
   const auto& text = rendered.text;
   const auto answers = rendered.assistant();
   const auto spans = prompt ? std::vector<TextSpan>() : answers;
-  if (tokenizers::count_image_marks(text) != visual.size())
+  // The whole text at once, where all images stand in it as the vocabulary's placeholder.
+  const bool one_text =
+      !placeholder_.empty() && tokenizers::count_image_marks(text, placeholder_) == visual.size();
+  if (!one_text && tokenizers::count_image_marks(text) != visual.size())
     fail("conversation '{}': the chat template writes {} of its {} image marks {}: {}", id,
          tokenizers::count_image_marks(text), visual.size(), kImageMark, text);
 
   Row out{.ids = {}, .learned = {}, .text = text};
   size_t image = 0;
   const auto add_image = [&] {
-    for (int64_t i = 0; i < visual[image]; ++i) out.add(options_.image_token, false);
+    const auto& [count, ids] = visual[image];
+    for (const auto one : ids) out.add(one, false);
+    for (int64_t i = 0; ids.empty() && i < count; ++i) out.add(options_.image_token, false);
     out.visual_end = out.ids.size();
     ++image;
   };
@@ -110,7 +127,7 @@ ConversationEncoder::Row ConversationEncoder::row(const std::vector<Message>& me
     const auto encoding = tokenizer_->encode(piece, {.add_special_tokens = false});
     ByteOffsets first(piece), last(piece);
     for (size_t i = 0; i < encoding.ids.size(); ++i) {
-      if (one_text_ && encoding.ids[i] == options_.image_token) {
+      if (one_text && encoding.ids[i] == options_.image_token) {
         add_image();
         continue;
       }
@@ -120,7 +137,7 @@ ConversationEncoder::Row ConversationEncoder::row(const std::vector<Message>& me
     }
   };
   const auto add_part = [&](size_t begin, size_t end) {
-    for (size_t mark; !one_text_ && (mark = text.find(kImageMark, begin)) < end;) {
+    for (size_t mark; !one_text && (mark = text.find(kImageMark, begin)) < end;) {
       add_text(begin, mark);
       add_image();
       begin = mark + kImageMark.size();
@@ -206,7 +223,7 @@ ConversationTokens ConversationEncoder::merge(std::vector<Row> rows,
 }
 
 ConversationTokens ConversationEncoder::encode(const Conversation& conversation,
-                                               const std::vector<int64_t>& visual) const {
+                                               const std::vector<VisualTokens>& visual) const {
   const auto& id = conversation.id;
   if (options_.turns != Turns::shared)
     return finish(row(conversation.messages, visual, false, id), conversation);
@@ -220,8 +237,8 @@ ConversationTokens ConversationEncoder::encode(const Conversation& conversation,
                           : merge(std::move(rows), conversation);
 }
 
-ConversationTokens ConversationEncoder::encode_rejected(const Conversation& conversation,
-                                                        const std::vector<int64_t>& visual) const {
+ConversationTokens ConversationEncoder::encode_rejected(
+    const Conversation& conversation, const std::vector<VisualTokens>& visual) const {
   auto other = conversation;
   if (other.rejected.empty())
     throw BadSample(BadCause::bad_conversation,
@@ -232,7 +249,7 @@ ConversationTokens ConversationEncoder::encode_rejected(const Conversation& conv
 
 ConversationTokens ConversationEncoder::prompt(const std::vector<Message>& messages,
                                                const std::vector<int64_t>& images,
-                                               const std::vector<int64_t>& visual) const {
+                                               const std::vector<VisualTokens>& visual) const {
   auto made = row(messages, visual, true, "prompt");
   if (static_cast<int64_t>(made.ids.size()) > options_.max_length)
     throw BadSample(BadCause::too_long,

@@ -15,6 +15,42 @@
 namespace weft::data {
 namespace {
 
+constexpr const char* kAroundImage = "<fake_token_around_image>";
+
+/// What a text holds for an image: `each` placeholders a tile, and what Idefics3's and InternVL's
+/// processors write around them. Empty where it is the placeholders alone.
+std::vector<int64_t> image_text(const vision::TiledImage& cut, vision::Tiling tiling, int64_t each,
+                                int64_t placeholder, const tokenizers::Tokenizer& tokenizer) {
+  std::vector<int64_t> out;
+  const auto write = [&](const std::string& text) {
+    const auto ids = tokenizer.encode(text, {.add_special_tokens = false}).ids;
+    out.insert(out.end(), ids.begin(), ids.end());
+  };
+  const auto see = [&](int64_t tiles) { out.insert(out.end(), tiles * each, placeholder); };
+  if (tiling == vision::Tiling::crop) {
+    write("<img>");
+    see(cut.count());
+    write("</img>");
+  }
+  if (tiling != vision::Tiling::split) return out;
+  // The text between two tiles is cut into tokens as a whole.
+  std::string between;
+  for (int64_t row = 1; row <= cut.rows; ++row) {
+    for (int64_t column = 1; column <= cut.columns; ++column) {
+      write(fmt::format("{}{}<row_{}_col_{}>", between, kAroundImage, row, column));
+      see(1);
+      between.clear();
+    }
+    between = "\n";
+  }
+  if (cut.rows > 0) between += "\n";
+  write(between + kAroundImage + "<global-img>");
+  see(1);
+  write(kAroundImage);
+  return out;
+}
+
+
 std::shared_ptr<fusion::AnyResImpl> tiles_of(const checkpoint::VlmFolder& folder) {
   return std::dynamic_pointer_cast<fusion::AnyResImpl>(folder.model->connector);
 }
@@ -35,20 +71,26 @@ int64_t view_tokens(const checkpoint::VlmFolder& folder) {
 }  // namespace
 
 std::optional<int64_t> visual_tokens(const checkpoint::VlmFolder& folder) {
-  if (tiles_of(folder)) return std::nullopt;
+  const auto tiling = folder.tiling.tiling;
+  if (tiling != vision::Tiling::none && tiling != vision::Tiling::pad) return std::nullopt;
   return view_tokens(folder);
 }
 
 std::function<VisualInput(const io::Image&)> visual_transform(const checkpoint::VlmFolder& folder) {
   const auto tiles = tiles_of(folder);
   const auto tokens = view_tokens(folder);
-  return [tiling = folder.tiling, tiles, tokens](const io::Image& image) {
+  return [tiling = folder.tiling, tiles, tokens, tokenizer = folder.tokenizer,
+          placeholder = folder.model->options.image_token](const io::Image& image) {
     const auto cut = vision::to_tiles({image}, tiling);
-    VisualInput out{.pixels = cut.pixels, .tokens = tokens};
-    if (!tiles) return out;
-    out.row = cut.images[0];
-    out.tokens = tiles->visual_tokens(vision::tiled({image.height, image.width}, tiling),
-                                      std::lround(std::sqrt(static_cast<double>(tokens))));
+    const auto layout = vision::tiled({image.height, image.width}, tiling);
+    VisualInput out{.pixels = cut.pixels, .tokens = tokens * cut.pixels.size(0)};
+    if (tiles) {
+      out.row = cut.images[0];
+      out.tokens =
+          tiles->visual_tokens(layout, std::lround(std::sqrt(static_cast<double>(tokens))));
+    } else if (tokenizer) {
+      out.ids = image_text(layout, tiling.tiling, tokens, placeholder, *tokenizer);
+    }
     return out;
   };
 }

@@ -21,17 +21,18 @@ struct Prompt {
   size_t question;
   data::ConversationTokens tokens;
   std::vector<data::VisualInput> seen;  // its images, where there are no features
-  int64_t visual_tokens = 0;
+  int64_t visual_tokens = 0, first_tokens = 0;  // of all images and of the first
 };
 
 Prompt prompt_of(const VisualQuestion& question, size_t number,
                  const data::ConversationEncoder& encoder, const data::ReadVisual& read,
                  bool pixels) {
   Prompt out{.question = number, .tokens = {}, .seen = {}};
-  std::vector<int64_t> visual;
+  std::vector<data::VisualTokens> visual;
   for (const auto image : question.images) {
     auto seen = read(image);
-    visual.push_back(seen.tokens);
+    if (visual.empty()) out.first_tokens = seen.tokens;
+    visual.push_back({seen.tokens, seen.ids});
     out.visual_tokens += seen.tokens;
     if (pixels) out.seen.push_back(std::move(seen));
   }
@@ -184,14 +185,17 @@ at::Tensor answer_attention(models::VlmImpl& model, const data::ConversationToke
 }
 
 at::Tensor answer_maps(models::VlmImpl& model, const data::ConversationTokens& prompt,
-                       const std::vector<int64_t>& answer, const EncoderOutput& visual) {
+                       const std::vector<int64_t>& answer, const EncoderOutput& visual,
+                       int64_t first_tokens) {
   if (!visual.tokens.defined()) return {};
   const bool has_view = !visual.images.defined() || visual.images[0][5].item<int64_t>() != 0;
   const auto prefix = model.options.keep_prefix ? model.vision->info().prefix : 0;
   const auto side = grid_side(*model.connector, visual.tokens.size(1) - prefix);
   if (!has_view || side == 0) return {};
+  // Without rows each tile has its tokens, and the view of the whole stands behind the others.
+  const auto view = visual.images.defined() || first_tokens == 0 ? prefix : first_tokens - side * side;
   return answer_attention(model, prompt, answer, visual)
-      .narrow(1, prefix, side * side)
+      .narrow(1, view, side * side)
       .reshape({-1, side, side});
 }
 
@@ -202,7 +206,8 @@ at::Tensor answer_maps(models::VlmImpl& model, const data::ConversationEncoder& 
   const at::NoGradGuard no_grad;
   const EvalMode eval(model);
   const std::vector<Prompt> asked{prompt_of(question, 0, encoder, read, features == nullptr)};
-  return answer_maps(model, asked.front().tokens, answer, see(model, asked, features));
+  return answer_maps(model, asked.front().tokens, answer, see(model, asked, features),
+                     asked.front().first_tokens);
 }
 
 }  // namespace weft::eval

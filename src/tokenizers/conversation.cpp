@@ -82,11 +82,44 @@ constexpr const char* kSources[] = {kPlain, kV1, kLlama2, kChatml, kPaligemma};
 
 }  // namespace
 
-size_t count_image_marks(std::string_view text) {
+size_t count_image_marks(std::string_view text, std::string_view mark) {
   size_t count = 0;
-  for (size_t at = 0; (at = text.find(kImageMark, at)) != std::string_view::npos; ++count)
-    at += kImageMark.size();
+  for (size_t at = 0; (at = text.find(mark, at)) != std::string_view::npos; ++count)
+    at += mark.size();
   return count;
+}
+
+std::vector<Message> with_parts(std::vector<Message> messages) {
+  for (auto& message : messages) {
+    if (message.parts.is_array()) continue;
+    auto parts = Json::array();
+    std::string_view rest = message.content;
+    for (bool first = true;; first = false) {
+      const auto mark = rest.find(kImageMark);
+      const bool last = mark == std::string_view::npos;
+      auto text = rest.substr(0, mark);
+      if (!first && text.starts_with('\n')) text.remove_prefix(1);
+      if (!last && text.ends_with('\n')) text.remove_suffix(1);
+      if (!text.empty()) parts.push_back(Json::object({{"type", "text"}, {"text", text}}));
+      if (last) break;
+      parts.push_back(Json::object({{"type", "image"}}));
+      rest.remove_prefix(mark + kImageMark.size());
+    }
+    message.parts = parts;
+  }
+  return messages;
+}
+
+bool reads_parts_only(const ChatTemplate& chat) {
+  const auto shows = [&](const std::vector<Message>& messages) {
+    try {
+      return !chat.render_chat(messages).messages.front().content.empty();
+    } catch (const Error&) {
+      return false;
+    }
+  };
+  const std::vector<Message> probe = {{.role = "user", .content = "a"}};
+  return !shows(probe) && shows(with_parts(probe));
 }
 
 std::string without_image_marks(std::string text) {

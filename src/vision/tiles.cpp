@@ -1,7 +1,4 @@
 #include <algorithm>
-#include <cmath>
-#include <limits>
-#include <optional>
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
@@ -19,10 +16,11 @@ namespace {
 void check(const TilingOptions& options) {
   const auto size = options.view.size;
   TORCH_CHECK_VALUE(size > 0, "to_tiles: view.size must be positive, got ", size);
-  if (options.tiling != Tiling::anyres) return;
+  if (options.tiling == Tiling::none || options.tiling == Tiling::pad) return;
   TORCH_CHECK_VALUE(
       options.view.resize_mode == ResizeMode::squash && options.view.resize == 0,
-      "to_tiles: anyres needs a view that is squashed to its size, without a centre crop");
+      "to_tiles: tiles need a view that is squashed to its size, without a centre crop");
+  if (options.tiling != Tiling::anyres) return;
   TORCH_CHECK_VALUE(!options.grid_pinpoints.empty(), "to_tiles: anyres needs grid_pinpoints");
   for (const auto& [height, width] : options.grid_pinpoints)
     TORCH_CHECK_VALUE(height > 0 && width > 0 && height % size == 0 && width % size == 0,
@@ -30,9 +28,42 @@ void check(const TilingOptions& options) {
                       size, ", got ", height, " x ", width);
 }
 
-void check_size(const Resolution& image) {
-  TORCH_CHECK_VALUE(image.height > 0 && image.width > 0,
-                    "to_tiles: an image must have pixels, got ", image.height, " x ", image.width);
+/// The cut.rows x cut.columns tiles of `side` pixels of `rgb`, whose left upper corner lies at
+/// (left, top) of theirs. Where they reach beyond it, `chw` stays as it is.
+void cut_tiles(const uint8_t* rgb, const Resolution& size, int64_t left, int64_t top,
+               const TiledImage& cut, int64_t side, uint8_t* chw) {
+  for (int64_t row = 0; row < cut.rows; ++row)
+    for (int64_t column = 0; column < cut.columns; ++column)
+      copy_window(rgb, size.width, size.height, column * side - left, row * side - top, side,
+                  chw + 3 * side * side * (row * cut.columns + column));
+}
+
+io::Image resize_to(const io::Image& image, const Resolution& size, io::Filter filter) {
+  return io::resize(image, size.width, size.height, filter);
+}
+
+/// split: tiles, then the whole.
+void split_into(const io::Image& image, const TilingOptions& options, const TiledImage& cut,
+                uint8_t* chw) {
+  const auto side = options.view.size;
+  const auto filter = options.view.filter;
+  const auto sizes = split_sizes(cut.size, options.longest_edge, side);
+  auto copy = resize_to(image, sizes.copy, filter);
+  if (options.do_image_splitting) copy = resize_to(copy, sizes.whole, filter);
+  cut_tiles(copy.rgb.data(), sizes.whole, 0, 0, cut, side, chw);
+  const auto whole = resize_to(copy, {side, side}, filter);
+  to_planes(whole.rgb.data(), side, chw + 3 * side * side * cut.rows * cut.columns);
+}
+
+/// crop: the same.
+void crop_into(const io::Image& image, const TilingOptions& options, const TiledImage& cut,
+               uint8_t* chw) {
+  const auto side = options.view.size;
+  if (cut.rows > 0) {
+    const Resolution size{cut.rows * side, cut.columns * side};
+    cut_tiles(resize_to(image, size, options.view.filter).rgb.data(), size, 0, 0, cut, side, chw);
+  }
+  to_pixels_into(image, options.view, chw + 3 * side * side * cut.rows * cut.columns);
 }
 
 void write_row(const TiledImage& image, int64_t* row) {
@@ -45,39 +76,6 @@ void write_row(const TiledImage& image, int64_t* row) {
 }
 
 }  // namespace
-
-Resolution select_best_resolution(const Resolution& image,
-                                  const std::vector<Resolution>& candidates) {
-  check_size(image);
-  TORCH_CHECK_VALUE(!candidates.empty(), "select_best_resolution: there must be candidates");
-  std::optional<Resolution> best;
-  int64_t most = 0, least_wasted = std::numeric_limits<int64_t>::max();
-  const auto height = static_cast<double>(image.height), width = static_cast<double>(image.width);
-  for (const auto& candidate : candidates) {
-    const double scale = std::min(static_cast<double>(candidate.width) / width,
-                                  static_cast<double>(candidate.height) / height);
-    const auto shrunk_width = static_cast<int64_t>(width * scale),
-               shrunk_height = static_cast<int64_t>(height * scale);
-    const auto used = std::min(shrunk_width * shrunk_height, image.height * image.width);
-    const auto wasted = candidate.width * candidate.height - used;
-    if (!best || used > most || (used == most && wasted < least_wasted)) {
-      best = candidate;
-      most = used;
-      least_wasted = wasted;
-    }
-  }
-  return *best;
-}
-
-Resolution fit_into(const Resolution& image, const Resolution& target) {
-  check_size(image);
-  const auto height = static_cast<double>(image.height), width = static_cast<double>(image.width);
-  const double across = static_cast<double>(target.width) / width,
-               down = static_cast<double>(target.height) / height;
-  const auto up = [](double value) { return static_cast<int64_t>(std::ceil(value)); };
-  if (across < down) return {std::min(up(height * across), target.height), target.width};
-  return {target.height, std::min(up(width * down), target.width)};
-}
 
 io::Image pad_to_square(const io::Image& image, const std::vector<int64_t>& color) {
   TORCH_CHECK_VALUE(color.size() == 3, "pad_to_square: a colour has 3 values, got ", color.size());
@@ -104,13 +102,24 @@ std::vector<int64_t> mean_color(const std::vector<double>& mean) {
 
 TiledImage tiled(const Resolution& image, const TilingOptions& options) {
   check(options);
-  check_size(image);
+  TORCH_CHECK_VALUE(image.height > 0 && image.width > 0,
+                    "to_tiles: an image must have pixels, got ", image.height, " x ", image.width);
   TiledImage out{.size = image};
+  const auto side = options.view.size;
+  Resolution grid{0, 0};
   if (options.tiling == Tiling::anyres) {
     const auto [height, width] = select_best_resolution(image, options.grid_pinpoints);
-    out.rows = height / options.view.size;
-    out.columns = width / options.view.size;
+    grid = {height / side, width / side};
+  } else if (options.tiling == Tiling::split && options.do_image_splitting) {
+    const auto [height, width] = split_sizes(image, options.longest_edge, side).whole;
+    grid = {height / side, width / side};
+  } else if (options.tiling == Tiling::crop && options.max_tiles > 1) {
+    grid = nearest_grid(image, side, options.min_tiles, options.max_tiles);
   }
+  // A single tile is the whole image already.
+  if (options.tiling != Tiling::anyres && grid == Resolution{1, 1}) grid = {0, 0};
+  out.rows = grid.height;
+  out.columns = grid.width;
   return out;
 }
 
@@ -118,22 +127,21 @@ void to_tiles_into(const io::Image& image, const TilingOptions& options, uint8_t
   const auto cut = tiled({image.height, image.width}, options);
   if (options.tiling == Tiling::pad)
     return to_pixels_into(pad_to_square(image, mean_color(options.view.mean)), options.view, chw);
+  if (options.tiling == Tiling::split) return split_into(image, options, cut, chw);
+  if (options.tiling == Tiling::crop) return crop_into(image, options, cut, chw);
   to_pixels_into(image, options.view, chw);
   if (options.tiling == Tiling::none) return;
   const auto side = options.view.size;
   const Resolution target{cut.rows * side, cut.columns * side};
   const auto [height, width] = fit_into(cut.size, target);
-  thread_local std::vector<uint8_t> resized;
-  resized.resize(static_cast<size_t>(3 * width * height));
+  thread_local std::vector<uint8_t> larger;
+  larger.resize(static_cast<size_t>(3 * width * height));
   io::resize_into(image.rgb.data(), image.width, image.height, width, height, options.view.filter,
-                  resized.data());
+                  larger.data());
   const auto left = (target.width - width) / 2, top = (target.height - height) / 2;
   const int64_t tile = 3 * side * side;
   std::fill_n(chw + tile, tile * cut.rows * cut.columns, uint8_t{0});
-  for (int64_t row = 0; row < cut.rows; ++row)
-    for (int64_t column = 0; column < cut.columns; ++column)
-      copy_window(resized.data(), width, height, column * side - left, row * side - top, side,
-                  chw + tile * (1 + row * cut.columns + column));
+  cut_tiles(larger.data(), {height, width}, left, top, cut, side, chw + tile);
 }
 
 Tiles to_tiles(const std::vector<io::Image>& images, const TilingOptions& options) {

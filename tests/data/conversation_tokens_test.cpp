@@ -142,6 +142,31 @@ TEST(ConversationEncoder, CountsMarks) {
   EXPECT_EQ(std::ranges::count(tokens.ids, kImage), 6);
 }
 
+// A template of parts gets parts; the image's own tokens stand where it writes the mark.
+TEST(ConversationEncoder, WritesListsOfPartsForTemplatesThatReadNothingElse) {
+  const ConversationEncoder parts(
+      byte_tokenizer(),
+      weft::tokenizers::ChatTemplate(
+          "{% for message in messages %}{{ message['role'] }}:{% for part in message['content'] %}"
+          "{% if part['type'] == 'text' %}{{ part['text'] }}{% elif part['type'] == 'image' %}"
+          "{{ '<image>' }}{% endif %}{% endfor %};\n{% endfor %}"),
+      ConversationEncoderOptions{.image_token = kImage});
+  const auto open = byte_tokenizer()->encode("[", {}).ids,
+             close = byte_tokenizer()->encode("]", {}).ids;
+  std::vector<int64_t> ids = open;
+  ids.insert(ids.end(), 3, kImage);
+  ids.insert(ids.end(), close.begin(), close.end());
+  const auto tokens = parts.encode(talk(), {{3, ids}});
+  EXPECT_EQ(std::ranges::count(tokens.ids, kImage), 3);
+  std::vector<int64_t> words;
+  for (const auto id : tokens.ids)
+    if (id != kImage) words.push_back(id);
+  EXPECT_EQ(byte_tokenizer()->decode(words, false),
+            "user:[]What is it?;\nassistant:A dog.;\nuser:Which colour, \xE2\x82\xAC?;\nassistant:"
+            "Brown \xF0\x9F\x90\x95.;\n");
+  EXPECT_EQ(byte_tokenizer()->decode(learned(tokens), false), "A dog.;Brown \xF0\x9F\x90\x95.;");
+}
+
 // Zero supervised tokens are an error that shows the sample.
 TEST(ConversationEncoder, ShowsASampleOfWhichNothingIsLearned) {
   const ConversationEncoder mute(byte_tokenizer(),

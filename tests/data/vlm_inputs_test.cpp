@@ -18,7 +18,9 @@ weft::checkpoint::VlmFolder folder_of(weft::vision::Tiling tiling) {
   weft::checkpoint::VlmFolder out{.model = small_vlm()};
   out.tiling = {.view = {.size = 8, .resize_mode = weft::vision::ResizeMode::squash},
                 .tiling = tiling,
-                .grid_pinpoints = {{8, 16}, {16, 8}, {16, 16}}};
+                .grid_pinpoints = {{8, 16}, {16, 8}, {16, 16}},
+                .longest_edge = 16,
+                .max_tiles = 4};
   if (tiling == weft::vision::Tiling::anyres)
     out.model =
         weft::models::Vlm(out.model->vision,
@@ -39,11 +41,13 @@ weft::io::Image picture(int64_t width, int64_t height) {
 // The number of tokens is told before the encoder has run.
 TEST(VisualTransform, TellsHowManyTokensAnImageBecomes) {
   using weft::vision::Tiling;
-  for (const auto tiling : {Tiling::none, Tiling::pad, Tiling::anyres}) {
+  for (const auto tiling :
+       {Tiling::none, Tiling::pad, Tiling::anyres, Tiling::split, Tiling::crop}) {
     auto folder = folder_of(tiling);
     const auto transform = weft::data::visual_transform(folder);
     EXPECT_EQ(weft::data::visual_tokens(folder),
-              tiling == Tiling::anyres ? std::nullopt : std::optional<int64_t>(4));
+              tiling == Tiling::none || tiling == Tiling::pad ? std::optional<int64_t>(4)
+                                                                : std::nullopt);
     for (const auto& [width, height] : {std::pair<int64_t, int64_t>{8, 8}, {20, 9}, {9, 31}}) {
       const auto seen = transform(picture(width, height));
       EXPECT_EQ(seen.row.defined(), tiling == Tiling::anyres);
@@ -89,6 +93,44 @@ TEST(ViewPlacement, BringsTheViewsCornersIntoThePicture) {
   // The middle of view pixel x is picture column 10 + 2.5 (x + 1/2) - 1/2.
   EXPECT_NEAR(row[2].item<double>(), 6 * (10 + 2.5 * 2.5 - 0.5), 2);
   EXPECT_NEAR(row[5].item<double>(), 6 * (10 + 2.5 * 5.5 - 0.5), 2);
+}
+
+// What Idefics3's and InternVL's processors write; parity/vlm_processors_test.cpp holds the ids to
+// theirs.
+TEST(VisualTransform, WritesWhatStandsAroundTheTiles) {
+  using weft::vision::Tiling;
+  const auto text = [](Tiling tiling, int64_t width, int64_t height) {
+    auto folder = folder_of(tiling);
+    folder.tokenizer = byte_tokenizer();
+    const auto seen = weft::data::visual_transform(folder)(picture(width, height));
+    EXPECT_EQ(std::ranges::count(seen.ids, kPlaceholder), seen.ids.empty() ? 0 : seen.tokens);
+    std::string out;
+    std::vector<int64_t> words;
+    for (const auto id : seen.ids) {
+      if (id != kPlaceholder) words.push_back(id);
+      if (id != kPlaceholder || words.empty()) continue;
+      out += byte_tokenizer()->decode(words, false) + "*";
+      words.clear();
+    }
+    return out + byte_tokenizer()->decode(words, false);
+  };
+  EXPECT_EQ(text(Tiling::none, 20, 9), "");
+  EXPECT_EQ(text(Tiling::pad, 20, 9), "");
+  EXPECT_EQ(text(Tiling::crop, 8, 8), "<img>*</img>");
+  EXPECT_EQ(text(Tiling::crop, 20, 9), "<img>*</img>");
+  const std::string fake = "<fake_token_around_image>";
+  EXPECT_EQ(text(Tiling::split, 16, 16), fake + "<row_1_col_1>*" + fake + "<row_1_col_2>*\n" +
+                                             fake + "<row_2_col_1>*" + fake + "<row_2_col_2>*\n\n" +
+                                             fake + "<global-img>*" + fake);
+  auto folder = folder_of(Tiling::split);
+  folder.tiling.do_image_splitting = false;
+  folder.tokenizer = byte_tokenizer();
+  const auto whole = weft::data::visual_transform(folder)(picture(16, 16));
+  EXPECT_EQ(whole.tokens, 4);
+  std::vector<int64_t> words;
+  for (const auto id : whole.ids)
+    if (id != kPlaceholder) words.push_back(id);
+  EXPECT_EQ(byte_tokenizer()->decode(words, false), fake + "<global-img>" + fake);
 }
 
 TEST(ConversationEncoderOf, NamesTheFolderWithoutATokenizer) {

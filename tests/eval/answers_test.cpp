@@ -49,8 +49,8 @@ TEST(Answer, IsThatOfTheQuestionAlone) {
     ASSERT_EQ(answers.size(), 3u);
     for (size_t i = 0; i < 3; ++i) {
       const auto& images = questions[i].images;
-      const auto prompt = asked.encoder.prompt(questions[i].messages, images,
-                                               std::vector<int64_t>(images.size(), 4));
+      const auto prompt = asked.encoder.prompt(
+          questions[i].messages, images, std::vector<weft::data::VisualTokens>(images.size(), 4));
       weft::LmInput input{.ids = torch::tensor(prompt.ids, torch::kLong).unsqueeze(0)};
       std::vector<torch::Tensor> pixels;
       for (const auto image : images) pixels.push_back(SmallTalks::pixels_of(image).pixels);

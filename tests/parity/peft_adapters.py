@@ -34,6 +34,8 @@ CASES = {
     "gpt2": ("gpt2", 0, dict(r=4, lora_alpha=6, target_modules=["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True)),
     "phi3": ("phi3", 0, dict(r=2, lora_alpha=4, target_modules="all-linear")),
     "llava": ("llava", 0, dict(r=3, lora_alpha=6, target_modules="all-linear")),
+    "idefics3": ("idefics3", 0, dict(r=3, lora_alpha=6, target_modules="all-linear")),
+    "internvl": ("internvl", 0, dict(r=3, lora_alpha=6, target_modules="all-linear")),
     "llava-language": ("llava", 1, dict(r=2, lora_alpha=4, target_modules=r".*language_model.*_proj")),
 }
 

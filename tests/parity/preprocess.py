@@ -17,7 +17,8 @@ def transformers_cut(folder: pathlib.Path):
 
     def cut(image: numpy.ndarray) -> numpy.ndarray:
         out = processor([[image, image]] if several else image, do_rescale=False, do_normalize=False, input_data_format="channels_last", return_tensors="np")
-        return out["pixel_values"][0].astype(numpy.uint8)
+        pixels = out["pixel_values"] if "num_patches" in out else out["pixel_values"][0]  # of one image, or of a list of them
+        return pixels.astype(numpy.uint8)
 
     return cut
 

@@ -69,6 +69,21 @@ Json padded_config(int64_t side) {
                        {"crop_size", square(side)}});
 }
 
+Json longest(int64_t side) { return Json::object({{"longest_edge", side}}); }
+
+Json split_config(int64_t side, int64_t whole) {
+  return Json::object({{"image_processor_type", "Idefics3ImageProcessor"},
+                       {"size", longest(whole)},
+                       {"max_image_size", longest(side)}});
+}
+Json crop_config(int64_t side, int64_t least, int64_t most) {
+  return Json::object({{"image_processor_type", "GotOcr2ImageProcessor"},
+                       {"crop_to_patches", true},
+                       {"size", square(side)},
+                       {"min_patches", least},
+                       {"max_patches", most}});
+}
+
 std::vector<Image> noise() {
   std::vector<Image> out;
   uint32_t state = 1;
@@ -101,6 +116,34 @@ TEST(TilingParity, CutsTheBytesThatTransformersCuts) {
   expect_tiles(onevision, images);
   expect_tiles(onevision, images, true);
   expect_tiles(padded_config(17), images);
+  expect_tiles(split_config(16, 64), images);
+  expect_tiles(split_config(13, 41), images);  // odd sides, stretched to whole tiles
+  expect_tiles(split_config(13, 13), images);
+  expect_tiles(split_config(16, 64)
+                   .set("image_processor_type", "SmolVLMImageProcessor")
+                   .set("do_image_splitting", false)
+                   .set("resample", 3),
+               images);
+  expect_tiles(crop_config(16, 1, 12), images);
+  expect_tiles(crop_config(13, 3, 7), images);
+  expect_tiles(crop_config(16, 1, 1), images);
+  expect_tiles(crop_config(16, 1, 6).set("crop_to_patches", false).set("resample", 2), images);
+}
+
+// Aspect ratios between grids, and on them.
+TEST(TilingParity, ChoosesTheGridsThatTransformersChooses) {
+  WEFT_NEEDS_PYTHON();
+  std::vector<Image> images;
+  for (const auto& [width, height] : std::vector<std::pair<int64_t, int64_t>>{
+           {4, 4}, {40, 40}, {40, 20}, {8, 4}, {20, 40}, {30, 20}, {90, 40}, {9, 40}, {40, 39}}) {
+    Image image{width, height, std::vector<uint8_t>(static_cast<size_t>(3 * width * height))};
+    for (size_t i = 0; i < image.rgb.size(); ++i) image.rgb[i] = static_cast<uint8_t>(37 * i % 253);
+    images.push_back(std::move(image));
+  }
+  for (const int64_t most : {2, 4, 5, 12}) expect_tiles(crop_config(4, 1, most), images);
+  for (const int64_t whole : {12, 15, 30}) expect_tiles(split_config(5, whole), images);
+  // Beyond the 4096 pixels that the copy may have.
+  expect_tiles(split_config(1024, 5000), {images[6]});
 }
 
 TEST(TilingParity, CutsRealImages) {
@@ -123,6 +166,8 @@ TEST(TilingParity, CutsRealImages) {
       grids.push_back(std::vector<int64_t>{384 * rows, 384 * columns});
   expect_tiles(onevision_config(384, grids), {images[0], images[1], images[2]});
   expect_tiles(padded_config(336), images);
+  expect_tiles(split_config(364, 1456), {images[0], images[1]});
+  expect_tiles(crop_config(448, 1, 12), {images[0], images[1]});
 }
 
 }  // namespace tiling_parity_test

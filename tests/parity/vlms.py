@@ -56,9 +56,8 @@ def idefics3(rng, k):
     tower = dict(families.idefics3_vision(rng, k), model_type="idefics3_vision")
     side = shuffle * (5 if k == 1 else rng.choice([1, 2])) + (shuffle == 1)  # fp32's rounding moves some of 25 patches a row
     tower["image_size"] = side * tower["patch_size"]
-    tied = draw["tie_word_embeddings"]
-    if k == 2:
-        draw["tie_word_embeddings"] = not tied  # the model's own decides
+    tied = draw["tie_word_embeddings"] and k != 0
+    draw["tie_word_embeddings"] = tied != (k == 2)  # the model's own decides
     return dict(vision_config=tower, text_config=draw, image_token_id=IMAGE_TOKEN, scale_factor=shuffle, tie_word_embeddings=tied)
 
 
@@ -73,7 +72,7 @@ def internvl(rng, k):
     tower = dict(families.internvl_vision(rng, k), model_type="internvl_vision")
     tower["image_size"] = [tower["patch_size"][0] * shuffle * rng.choice([1, 2])] * 2
     return dict(vision_config=tower, text_config=draw, image_token_id=IMAGE_TOKEN, downsample_ratio=1 / shuffle, projector_hidden_act=ACTIVATIONS[k],
-                vision_feature_layer=[-1, -1, -2, 1][k], tie_word_embeddings=draw["tie_word_embeddings"])
+                vision_feature_layer=[-1, -1, -2, 1][k], tie_word_embeddings=draw["tie_word_embeddings"] and k != 0)
 
 
 def paligemma(rng, k):

@@ -121,6 +121,26 @@ TEST(ParityVlms, ConfigurationsOfTheirOwnMakingAreTheSameModel) {
     }
 }
 
+// As transformers reads a config.json that ties what the weights do not.
+TEST(ParityVlms, HeadsThatDifferFromTheEmbeddingsAreNotTied) {
+  WEFT_NEEDS_REFERENCES();
+  const weft::test::TempFolder made;
+  for (const std::string name : {"idefics3", "internvl", "smolvlm"}) {
+    const auto folder = weft::parity::references() / name / "0";
+    auto config = weft::Json::read(folder / "config.json");
+    ASSERT_FALSE(config.at("tie_word_embeddings").as_bool());
+    fs::copy(folder, made / name, fs::copy_options::recursive);
+    config.set("tie_word_embeddings", true).write(made / name / "config.json");
+    const auto given = weft::parity::read_cases(folder).front();
+    const auto loaded = weft::checkpoint::load_vlm(made / name);
+    EXPECT_FALSE(loaded.config.at("tie_word_embeddings").as_bool());
+    auto model = loaded.model;
+    const at::NoGradGuard no_grad;
+    EXPECT_TRUE(close(model->forward(input_of(given)).logits * given.at("mask").unsqueeze(2),
+                      given.at("logits"), 2e-5));
+  }
+}
+
 // What a data pipeline needs: placeholders before the encoder has run.
 TEST(ParityVlms, TokensOfTilesAreKnownBeforehand) {
   WEFT_NEEDS_REFERENCES();

@@ -75,6 +75,34 @@ TEST(ConversationTemplate, WritesAndMarksAsPaligemma) {
             "<image><image><s>caption en \n");
 }
 
+TEST(ConversationTemplate, TellsWhetherATemplateReadsListsOfParts) {
+  using weft::tokenizers::ChatTemplate;
+  using weft::tokenizers::reads_parts_only;
+  const TempFolder folder;
+  for (const std::string style : {"plain", "v1", "llama_2", "chatml"})
+    EXPECT_FALSE(reads_parts_only(conversation_template(style, folder.path()))) << style;
+  const std::string parts =
+      "{% for part in m.content %}{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}"
+      "{% endfor %}";
+  EXPECT_TRUE(reads_parts_only(ChatTemplate("{% for m in messages %}" + parts + "{% endfor %}")));
+  EXPECT_FALSE(reads_parts_only(
+      ChatTemplate("{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}" +
+                   parts + "{% endif %}{% endfor %}")));
+  EXPECT_FALSE(reads_parts_only(ChatTemplate("{{ raise_exception('no') }}")));
+}
+
+TEST(ConversationTemplate, CutsContentsIntoPartsAtTheMarks) {
+  const auto parts = [](const std::string& content) {
+    return weft::tokenizers::with_parts({{.role = "user", .content = content}})[0].parts.dump();
+  };
+  const std::string image = R"({"type":"image"})";
+  EXPECT_EQ(parts("a\nb"), R"([{"type":"text","text":"a\nb"}])");
+  EXPECT_EQ(parts("<image>\nWhat?"), "[" + image + R"(,{"type":"text","text":"What?"}])");
+  EXPECT_EQ(parts("<image>\n<image>\n\nWhat?\n<image>"),
+            "[" + image + "," + image + R"(,{"type":"text","text":"\nWhat?"},)" + image + "]");
+  EXPECT_EQ(parts(""), "[]");
+}
+
 TEST(ConversationTemplate, AsksForAnAnswer) {
   const TempFolder folder;
   const auto asked = [&](const std::string& style) {

@@ -91,6 +91,73 @@ TEST(Tiles, AreThePaddedCopyCutRowByRow) {
   EXPECT_EQ(tiles.pixels.size(0), first);
 }
 
+TEST(Tiles, SplitSizesKeepTheAspectRatioAndThenFillTiles) {
+  const auto of = [](int64_t height, int64_t width) {
+    return split_sizes({height, width}, 1456, 364);
+  };
+  EXPECT_EQ(of(1000, 2000).copy, (Resolution{728, 1456}));
+  EXPECT_EQ(of(1000, 2000).whole, (Resolution{728, 1456}));
+  EXPECT_EQ(of(1000, 1700).copy, (Resolution{856, 1456}));
+  EXPECT_EQ(of(1000, 1700).whole, (Resolution{1092, 1456}));
+  EXPECT_EQ(of(3, 900).copy, (Resolution{4, 1456}));  // 4.85, and 4 is even
+  EXPECT_EQ(of(3, 900).whole, (Resolution{364, 1456}));
+  EXPECT_EQ(of(900, 3).whole, (Resolution{1456, 364}));
+  EXPECT_EQ(split_sizes({10, 20}, 8000, 364).copy, (Resolution{2048, 4096}));
+}
+
+TEST(Tiles, NearestGridsAreOfTheNearestAspectRatio) {
+  EXPECT_EQ(nearest_grid({400, 800}, 448, 1, 12), (Resolution{1, 2}));
+  // 2 x 4 as well, of which the image has more than half the pixels.
+  EXPECT_EQ(nearest_grid({1000, 2000}, 448, 1, 12), (Resolution{2, 4}));
+  EXPECT_EQ(nearest_grid({900, 300}, 448, 1, 6), (Resolution{3, 1}));
+  EXPECT_EQ(nearest_grid({100, 100}, 448, 4, 12), (Resolution{2, 2}));
+  EXPECT_EQ(nearest_grid({1, 1000}, 448, 1, 12), (Resolution{1, 12}));
+}
+
+// The definitions: tiles of the copy row by row, and the whole behind them.
+TEST(Tiles, SplitAndCropHaveTheWholeBehindTheirTiles) {
+  auto options = small();
+  options.view.filter = weft::io::Filter::lanczos;
+  options.longest_edge = 26;
+  options.max_tiles = 6;
+  for (const auto tiling : {Tiling::split, Tiling::crop})
+    for (const auto& image : {wheel(30, 14), wheel(9, 31), wheel(3, 90), wheel(7, 7)}) {
+      options.tiling = tiling;
+      const auto tiles = to_tiles({image}, options);
+      const auto resized = [&](const Image& of, const Resolution& size) {
+        return weft::io::resize(of, size.width, size.height, options.view.filter);
+      };
+      auto whole = image;
+      Resolution size{0, 0};
+      if (tiling == Tiling::split) {
+        const auto sizes = split_sizes({image.height, image.width}, 26, 8);
+        whole = resized(resized(image, sizes.copy), sizes.whole);
+        size = sizes.whole;
+      } else {
+        const auto grid = nearest_grid({image.height, image.width}, 8, 1, 6);
+        size = {8 * grid.height, 8 * grid.width};
+      }
+      const auto copy = planes(resized(whole, size));
+      const auto rows = size.height / 8, columns = size.width / 8;
+      const auto count = rows * columns > 1 ? rows * columns : 0;
+      ASSERT_EQ(tiles.pixels.size(0), count + 1);
+      for (int64_t i = 0; i < count; ++i)
+        EXPECT_TRUE(torch::equal(
+            tiles.pixels[i], copy.narrow(1, 8 * (i / columns), 8).narrow(2, 8 * (i % columns), 8)));
+      EXPECT_TRUE(torch::equal(tiles.pixels[count], planes(resized(whole, {8, 8}))));
+      EXPECT_TRUE(torch::equal(
+          tiles.images, torch::tensor({{int64_t{0}, count > 0 ? rows : 0, count > 0 ? columns : 0,
+                                        image.height, image.width, int64_t{1}}})));
+    }
+  options.tiling = Tiling::split;
+  options.do_image_splitting = false;
+  EXPECT_EQ(to_tiles({wheel(30, 14)}, options).pixels.size(0), 1);
+  options.tiling = Tiling::crop;
+  options.max_tiles = 1;
+  EXPECT_TRUE(torch::equal(to_tiles({wheel(30, 14)}, options).pixels,
+                           to_pixels({wheel(30, 14)}, options.view)));
+}
+
 TEST(Tiles, PaddedOrAsTheyAreIsOneTile) {
   auto options = small();
   options.tiling = Tiling::pad;

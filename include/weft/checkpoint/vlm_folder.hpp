@@ -59,7 +59,8 @@ struct MakeVlmOptions {
   int64_t num_queries = 64;              ///< likewise
   std::vector<int64_t> vision_layers = {};
   int64_t image_size = 0;  ///< pixels a side; 0 = the encoder's own
-  /// anyres: grids of 1 x 2, 2 x 1, 2 x 2, 1 x 3 and 3 x 1 tiles, as LLaVA-NeXT.
+  /// anyres: grids of 1 x 2, 2 x 1, 2 x 2, 1 x 3 and 3 x 1 tiles, as LLaVA-NeXT; split: a longer
+  /// side of four tiles; crop: up to 12 tiles.
   vision::Tiling tiling = vision::Tiling::none;
   bool prefix_attention = false;  ///< as in VlmOptions
 
@@ -72,8 +73,8 @@ struct MakeVlmOptions {
       "layers of the encoder that are read, from the end where negative");
     v("image_size", o.image_size, "pixels a side; by default the encoder's");
     v("tiling", o.tiling,
-      "none: the encoder's own transform; pad: images padded to squares; anyres: tiles of larger "
-      "copies too");
+      "none: the encoder's own transform; pad: images padded to squares; anyres, split, crop: "
+      "tiles of larger copies too, as LLaVA-NeXT, Idefics3 and InternVL have them");
     v("prefix_attention", o.prefix_attention,
       "images and question see each other in both directions");
   }

@@ -20,8 +20,9 @@ namespace weft::data {
 struct VisualInput {
   at::Tensor pixels = {};  ///< [tiles, 3, S, S] uint8; undefined where the tokens are known already
   at::Tensor row = {};  ///< [6] int64, as EncoderInput.images but for the first tile; undefined =
-                        ///< one whole image
+                        ///< the connector reads each tile by itself
   int64_t tokens = 0;   ///< in the language model
+  std::vector<int64_t> ids = {};  ///< what the text holds for it, as in VisualTokens
 };
 /// Of the image of that number. Called on worker threads; may throw BadSample.
 using ReadVisual = std::function<VisualInput(int64_t image)>;

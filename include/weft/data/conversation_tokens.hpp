@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <weft/core/export.hpp>
@@ -11,6 +12,14 @@
 #include <weft/tokenizers/tokenizer.hpp>
 
 namespace weft::data {
+
+/// What a text holds for an image.
+struct VisualTokens {
+  VisualTokens(int64_t placeholders, std::vector<int64_t> all = {})  // NOLINT: a number is enough
+      : count(placeholders), ids(std::move(all)) {}
+  int64_t count;             ///< placeholders
+  std::vector<int64_t> ids;  ///< these and the tokens around them; empty = the placeholders alone
+};
 
 /// Conversations as a language model reads them.
 struct ConversationTokens {
@@ -33,16 +42,19 @@ struct ConversationEncoderOptions {
   bool prefix_attention = false;
 };
 
-/// Writes conversations by a chat template and cuts them into tokens. What is learned comes from
-/// where the template put the answers, never from tokens that look like them: a token of which a
-/// byte lies in RenderedChat::assistant().
+/// Writes conversations by a chat template and cuts them into tokens. A template that reads
+/// contents only as lists of parts ({"type": "image"}, {"type": "text"}) gets them so, cut at the
+/// marks <image>, next to which line breaks are left out; what it writes for an image is that mark
+/// or the vocabulary's placeholder. What is learned comes from where the template put the answers,
+/// never from tokens that look like them: a token of which a byte lies in
+/// RenderedChat::assistant().
 class WEFT_API ConversationEncoder {
  public:
   /// Error (usage) for shared turns with prefix_attention, where the images see the question.
   ConversationEncoder(std::shared_ptr<const tokenizers::Tokenizer> tokenizer,
                       tokenizers::ChatTemplate chat, const ConversationEncoderOptions& options);
 
-  /// visual[i]: tokens of image i. Turns::alone is the source's affair and reads as joint.
+  /// visual[i]: of image i. Turns::alone is the source's affair and reads as joint.
   /// What exceeds max_length at the end is left out: tokens, or with shared turns the questions
   /// that do not fit. Shared turns whose texts differ in front of their last image, or of which a
   /// template writes nothing between that and an answer, have a copy of the images each, as many
@@ -50,14 +62,14 @@ class WEFT_API ConversationEncoder {
   /// where the marks are not as many as the images, too_long where nothing that is learned would be
   /// left. Error that shows the text where nothing of it is learned at all.
   ConversationTokens encode(const Conversation& conversation,
-                            const std::vector<int64_t>& visual) const;
+                            const std::vector<VisualTokens>& visual) const;
   /// The same with the worse answer at its end.
   ConversationTokens encode_rejected(const Conversation& conversation,
-                                     const std::vector<int64_t>& visual) const;
+                                     const std::vector<VisualTokens>& visual) const;
   /// What an answer to the last question is to follow.
   ConversationTokens prompt(const std::vector<tokenizers::Message>& messages,
                             const std::vector<int64_t>& images,
-                            const std::vector<int64_t>& visual) const;
+                            const std::vector<VisualTokens>& visual) const;
   /// What the template writes behind an answer and the vocabulary knows as one special token: it
   /// ends a generated one. Empty where there is none.
   std::vector<int64_t> end_tokens() const;
@@ -72,7 +84,7 @@ class WEFT_API ConversationEncoder {
 
  private:
   struct Row;
-  Row row(const std::vector<tokenizers::Message>& messages, const std::vector<int64_t>& visual,
+  Row row(const std::vector<tokenizers::Message>& messages, const std::vector<VisualTokens>& visual,
           bool prompt, const std::string& id) const;
   void check_learns(const Row& row, const Conversation& conversation) const;
   ConversationTokens merge(std::vector<Row> rows, const Conversation& conversation) const;
@@ -81,7 +93,8 @@ class WEFT_API ConversationEncoder {
   std::shared_ptr<const tokenizers::Tokenizer> tokenizer_;
   tokenizers::ChatTemplate chat_;
   ConversationEncoderOptions options_;
-  bool one_text_;  // the vocabulary itself knows the mark as the placeholder
+  std::string placeholder_;  // as the vocabulary writes it; empty where it has none
+  bool parts_;               // the template reads contents as lists of parts only
 };
 
 }  // namespace weft::data

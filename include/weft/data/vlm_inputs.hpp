@@ -20,7 +20,11 @@ namespace weft::data {
 WEFT_API std::optional<int64_t> visual_tokens(const checkpoint::VlmFolder& folder);
 
 /// From a decoded image to what a model reads, by its folder's transform. The number of language
-/// tokens is learned once, from an empty image. Thread-safe.
+/// tokens is learned once, from an empty image. Where the folder has a tokenizer, what the text
+/// holds for an image is what transformers' processors write: with split, "<row_r_col_c>" in front
+/// of each tile, a line break behind each row, "<global-img>" in front of the whole image, and
+/// "<fake_token_around_image>" before all these and at the end; with crop, "<img>" and "</img>"
+/// around all. Thread-safe.
 WEFT_API std::function<VisualInput(const io::Image&)> visual_transform(
     const checkpoint::VlmFolder& folder);
 

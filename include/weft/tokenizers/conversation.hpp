@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <weft/core/export.hpp>
 #include <weft/tokenizers/chat_template.hpp>
@@ -11,9 +12,15 @@ namespace weft::tokenizers {
 
 /// Where a message stands for an image.
 inline constexpr std::string_view kImageMark = "<image>";
-WEFT_API size_t count_image_marks(std::string_view text);
+WEFT_API size_t count_image_marks(std::string_view text, std::string_view mark = kImageMark);
 /// `text` without them, and without the spaces and line breaks that stood in front of the rest.
 WEFT_API std::string without_image_marks(std::string text);
+
+/// The same messages with lists of parts for contents, [{"type": "image"}, {"type": "text", "text":
+/// ...}]: images, and the texts between their marks, without a line break next to a mark.
+WEFT_API std::vector<Message> with_parts(std::vector<Message> messages);
+/// Whether a template reads contents as lists of parts, and not as strings.
+WEFT_API bool reads_parts_only(const ChatTemplate& chat);
 
 /// Names of conversation_template() besides "model" and files.
 inline constexpr const char* kConversationStyles[] = {"plain", "v1", "llama_2", "chatml",

@@ -28,8 +28,11 @@ struct Resolution {
 /// What an encoder sees of an image. `none`: the view of an image transform. `pad`: that of the
 /// image padded to a square with the mean colour (LLaVA-1.5's image_aspect_ratio=pad; LLaVA-
 /// OneVision's for one of several images). `anyres`: the whole image, squashed,
-/// and then the tiles of a larger copy of it (Liu et al., 2024, LLaVA-NeXT).
-enum class Tiling { none, pad, anyres };
+/// and then the tiles of a larger copy of it (Liu et al., 2024, LLaVA-NeXT). `split`: the tiles of
+/// a copy whose longer side is longest_edge and whose sides are stretched to whole tiles, and then
+/// the whole copy (Idefics3, SmolVLM). `crop`: the tiles of the image stretched to the grid of
+/// nearest aspect ratio, and then the whole image (InternVL 1.5, Chen et al., 2024, section 3.3).
+enum class Tiling { none, pad, anyres, split, crop };
 
 struct TilingOptions {
   ImageTransformOptions view = {.size = 336,
@@ -37,20 +40,28 @@ struct TilingOptions {
                                 .mean = {0.48145466, 0.4578275, 0.40821073},
                                 .std = {0.26862954, 0.26130258, 0.27577711}};  ///< of one tile
   Tiling tiling = Tiling::anyres;
-  /// What the larger copy may be, multiples of view.size.
+  /// anyres: what the larger copy may be, multiples of view.size.
   std::vector<Resolution> grid_pinpoints = {
       {336, 672}, {672, 336}, {672, 672}, {1008, 336}, {336, 1008}};
+  int64_t longest_edge = 1456;     ///< split: pixels of the copy's longer side
+  bool do_image_splitting = true;  ///< split: false = the whole copy only
+  int64_t min_tiles = 1;           ///< crop: of an image, without the whole
+  int64_t max_tiles = 12;          ///< crop: 1 = the whole image only
 
   template <class Self, class V>
   static void visit(Self& o, V&& v) {
     v("view", o.view, "the transform of one tile");
-    v("tiling", o.tiling, "none, pad or anyres");
-    v("grid_pinpoints", o.grid_pinpoints, "sizes that the tiles may have together");
+    v("tiling", o.tiling, "none, pad, anyres, split or crop");
+    v("grid_pinpoints", o.grid_pinpoints, "anyres: sizes that the tiles may have together");
+    v("longest_edge", o.longest_edge, "split: the longer side before the cut");
+    v("do_image_splitting", o.do_image_splitting, "split: false = the whole image only");
+    v("min_tiles", o.min_tiles, "crop: fewest tiles of an image");
+    v("max_tiles", o.max_tiles, "crop: most tiles of an image");
   }
 };
 
 /// One image's row of EncoderInput.images. The base view is in front of the tiles, which follow row
-/// by row.
+/// by row; behind them with split and crop.
 struct TiledImage {
   int64_t first_tile = 0;
   int64_t rows = 0, columns = 0;  ///< of tiles; 0 = the base view is all
@@ -70,6 +81,19 @@ WEFT_API Resolution select_best_resolution(const Resolution& image,
 /// the other is rounded up.
 WEFT_API Resolution fit_into(const Resolution& image, const Resolution& target);
 
+/// split: the size of the image's copy, its aspect ratio kept but for rounding (the shorter side is
+/// even), and of the same stretched to whole tiles of `side` pixels.
+struct SplitSizes {
+  Resolution copy, whole;
+};
+WEFT_API SplitSizes split_sizes(const Resolution& image, int64_t longest_edge, int64_t side);
+
+/// crop: rows and columns, of those with min_tiles to max_tiles tiles, whose aspect ratio is
+/// nearest to the image's; of several, the largest of which the image has more than half the pixels
+/// (InternVL's dynamic resolution, transformers' get_optimal_tiled_canvas).
+WEFT_API Resolution nearest_grid(const Resolution& image, int64_t side, int64_t min_tiles,
+                                 int64_t max_tiles);
+
 /// The image in the middle (rounded to the left and up) of a square of `color` [3].
 WEFT_API io::Image pad_to_square(const io::Image& image, const std::vector<int64_t>& color);
 
@@ -81,7 +105,7 @@ WEFT_API TiledImage tiled(const Resolution& image, const TilingOptions& options)
 
 /// The tiles of an image, tiled(image).count() x [3, S, S] bytes, S = options.view.size: those that
 /// transformers makes with Pillow (LlavaNextImageProcessor, LlavaOnevisionImageProcessor,
-/// LlavaImageProcessor) before it normalises them.
+/// LlavaImageProcessor, Idefics3ImageProcessor, GotOcr2ImageProcessor) before it normalises them.
 WEFT_API void to_tiles_into(const io::Image& image, const TilingOptions& options, uint8_t* chw);
 
 struct Tiles {
@@ -101,5 +125,5 @@ WEFT_API std::vector<TiledImage> tiled_images(const at::Tensor& images, int64_t 
 }  // namespace weft::vision
 
 template <>
-inline constexpr std::string_view weft::enum_names<weft::vision::Tiling>[] = {"none", "pad",
-                                                                              "anyres"};
+inline constexpr std::string_view weft::enum_names<weft::vision::Tiling>[] = {
+    "none", "pad", "anyres", "split", "crop"};
