@@ -113,17 +113,12 @@ def easy_vqa_questions(path, count):
     return written(path, [conversation(f"{name}-{i}", image, [pair]) for i, (name, image, pair) in enumerate(chosen)])
 
 
-def photo_talks(rows, seed=0):
-    """Conversations about Flickr8k's photos: captions and yes/no questions."""
-    source = list(read_rows(LLAVA / "flickr8k_train.json"))
-    return [conversation(*row) for row in random.Random(seed).sample(source, min(rows, len(source)))]
-
-
 def mixed_talks(path, rows):
-    """Writes half easy-VQA, half photos: file, folder and count."""
-    half = photo_talks(rows // 2)
+    """Writes half easy-VQA, half captions of and yes/no questions about Flickr8k's photos: file, folder and count."""
+    rng, source = random.Random(0), list(read_rows(LLAVA / "flickr8k_train.json"))
+    half = [conversation(*row) for row in rng.sample(source, min(rows // 2, len(source)))]
     out = easy_vqa(rows - len(half)) + half
-    random.Random(0).shuffle(out)
+    rng.shuffle(out)
     return written(path, out), LLAVA, len(out)
 
 
