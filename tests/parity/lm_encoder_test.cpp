@@ -70,7 +70,7 @@ void expect_reload(const fs::path& tower, Pooling pooling, const fs::path& work)
   const at::NoGradGuard no_grad;
   const auto tokens = text::tokenize(*loaded.tokenizer, texts);
   const auto rows = loaded.model->encode_text({.data = tokens.ids, .mask = tokens.mask});
-  checkpoint::write_tensors(work / "rows.safetensors", {{"rows", rows}}, {});
+  checkpoint::write_tensors(work / "rows.safetensors", {{"rows", rows}});
   const auto log = work / "log.txt";
   EXPECT_EQ(test::run_python_file(kScript, {"check", work.string()}, log), 0) << io::read_file(log);
 }

@@ -22,8 +22,8 @@ using weft::data::ConversationTokens;
 /// What is asked and answered of an image of `visual` tokens.
 ConversationTokens tokens_of(const VlmFolder& folder, const weft::Json& row, int64_t visual) {
   const auto encoder = weft::data::conversation_encoder(folder, "model", 512);
-  const weft::tokenizers::Message question{.role = "user",
-                                           .content = "<image>\n" + row.at("prompt").as_string()};
+  const weft::tokenizers::Message question{
+      .role = "user", .content = std::string("<image>\n") + row.at("prompt").as_string()};
   if (row.at("suffix").is_null()) return encoder.prompt({question}, {0}, {visual});
   return encoder.encode(
       {.images = {0},

@@ -7,6 +7,7 @@
 #include <weft/core/json.hpp>
 #include <weft/fusion/anyres.hpp>
 #include <weft/text/generation.hpp>
+#include <weft/train/vlm.hpp>
 
 #include "parity/references.hpp"
 #include "support/python.hpp"
@@ -38,6 +39,19 @@ weft::models::VlmInput input_of(const weft::parity::Case& given) {
   return out;
 }
 
+/// The same as training has it: what token t is to predict is the label of token t + 1.
+weft::data::ConversationBatch batch_of(const weft::parity::Case& given) {
+  const auto input = input_of(given);
+  const auto& labels = given.at("labels");
+  weft::data::ConversationBatch out{.text = input.text,
+                                    .targets = at::full_like(labels, -100),
+                                    .images = input.images,
+                                    .numbers = {0, 1, 2}};
+  const auto T = labels.size(1);
+  out.targets.narrow(1, 0, T - 1).copy_(labels.narrow(1, 1, T - 1));
+  return out;
+}
+
 TEST(ParityVlms, EveryRegisteredFamilyHasARow) {
   weft::parity::expect_rows("vlms.json", weft::checkpoint::vlm_families().names(), kConfigurations);
 }
@@ -64,6 +78,8 @@ TEST_P(ParityVlm, ForwardLossGradientsAndGreedyIds) {
   weft::parity::expect_gradients(*model, *expected.model);
 
   const at::NoGradGuard no_grad;
+  EXPECT_NEAR(weft::train::answer_losses(*model, batch_of(given)).item<double>(),
+              given.at("loss").item<double>(), 1e-5 * given.at("loss").item<double>());
   const auto& greedy = given.at("greedy");
   const auto length = given.at("mask")[0].sum().item<int64_t>();
   const auto visual = model->embed_images(images_of(given, 2));
