@@ -91,8 +91,8 @@ class Chat {
   void write_attention(const std::vector<int64_t>& answer, const std::string& path) {
     if (numbers_.empty())
       throw weft::Error("--attention-map: needs an --image", weft::ErrorKind::usage);
-    const auto maps = weft::eval::answer_maps(*folder_.model, prompt_, answer, visual_,
-                                               tokens_.front().count);
+    const auto maps =
+        weft::eval::answer_maps(*folder_.model, prompt_, answer, visual_, tokens_.front().count);
     if (!maps.defined())
       throw weft::Error("--attention-map: this model's visual tokens have no places in a picture");
     weft::io::write_file(path, weft::io::encode_png(weft::eval::map_overlay(picture_, maps.mean(0),

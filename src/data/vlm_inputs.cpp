@@ -50,7 +50,6 @@ std::vector<int64_t> image_text(const vision::TiledImage& cut, vision::Tiling ti
   return out;
 }
 
-
 std::shared_ptr<fusion::AnyResImpl> tiles_of(const checkpoint::VlmFolder& folder) {
   return std::dynamic_pointer_cast<fusion::AnyResImpl>(folder.model->connector);
 }

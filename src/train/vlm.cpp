@@ -37,7 +37,10 @@ LmInput vlm_input(models::VlmImpl& model, const data::ConversationBatch& batch,
       visual = features->of(batch.numbers);
       visual.tokens = visual.tokens.to(device);
     } else {
-      visual = model.see({.data = batch.images.data.to(device), .images = batch.images.images});
+      auto images = batch.images;
+      images.data = images.data.to(device);
+      images.mask = move_to(images.mask, device);
+      visual = model.see(images);
     }
   }
   return model.splice(text, model.connector->connect({.visual = visual}).tokens);

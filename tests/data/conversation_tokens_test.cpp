@@ -151,9 +151,11 @@ TEST(ConversationEncoder, WritesListsOfPartsForTemplatesThatReadNothingElse) {
           "{% if part['type'] == 'text' %}{{ part['text'] }}{% elif part['type'] == 'image' %}"
           "{{ '<image>' }}{% endif %}{% endfor %};\n{% endfor %}"),
       ConversationEncoderOptions{.image_token = kImage});
-  const auto open = byte_tokenizer()->encode("[", {}).ids,
-             close = byte_tokenizer()->encode("]", {}).ids;
-  std::vector<int64_t> ids = open;
+  const auto words_of = [](const char* text) {
+    return byte_tokenizer()->encode(text, {.add_special_tokens = false}).ids;
+  };
+  auto ids = words_of("[");
+  const auto close = words_of("]");
   ids.insert(ids.end(), 3, kImage);
   ids.insert(ids.end(), close.begin(), close.end());
   const auto tokens = parts.encode(talk(), {{3, ids}});

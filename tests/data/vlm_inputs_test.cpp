@@ -45,9 +45,9 @@ TEST(VisualTransform, TellsHowManyTokensAnImageBecomes) {
        {Tiling::none, Tiling::pad, Tiling::anyres, Tiling::split, Tiling::crop}) {
     auto folder = folder_of(tiling);
     const auto transform = weft::data::visual_transform(folder);
-    EXPECT_EQ(weft::data::visual_tokens(folder),
-              tiling == Tiling::none || tiling == Tiling::pad ? std::optional<int64_t>(4)
-                                                                : std::nullopt);
+    EXPECT_EQ(weft::data::visual_tokens(folder), tiling == Tiling::none || tiling == Tiling::pad
+                                                     ? std::optional<int64_t>(4)
+                                                     : std::nullopt);
     for (const auto& [width, height] : {std::pair<int64_t, int64_t>{8, 8}, {20, 9}, {9, 31}}) {
       const auto seen = transform(picture(width, height));
       EXPECT_EQ(seen.row.defined(), tiling == Tiling::anyres);
