@@ -46,7 +46,8 @@ Work tokenize_corpus(const Json& args) {
   return [tokenizer, batches, threads] {
     int64_t count = 0, sum = 0;
     for (const auto& batch : batches) {
-      const auto encoded = tokenizer->encode_ids_batch(batch, {.add_special_tokens = false}, threads);
+      const auto encoded =
+          tokenizer->encode_ids_batch(batch, {.add_special_tokens = false}, threads);
       for (int64_t r = 0; r < encoded.rows; ++r)
         for (int64_t c = 0; c < encoded.columns; ++c) {
           const auto i = r * encoded.columns + c;

@@ -54,8 +54,8 @@ data::ConversationBatch packed(const data::ConversationBatch& padded) {
 
 Work train_vlm(const Json& args) {
   const auto inputs = read_tensors(args.at("inputs").as_string());
-  auto folder = checkpoint::make_vlm(args.at("vision").as_string(),
-                                     args.at("language").as_string(), {.vision_layers = {-1}});
+  auto folder = checkpoint::make_vlm(args.at("vision").as_string(), args.at("language").as_string(),
+                                     {.vision_layers = {-1}});
   auto model = folder.model;
   model->options.image_token = args.at("image_token").as_int();
   {

@@ -20,7 +20,7 @@ namespace {
 struct Prompt {
   size_t question;
   data::ConversationTokens tokens;
-  std::vector<data::VisualInput> seen;  // its images, where there are no features
+  std::vector<data::VisualInput> seen;          // its images, where there are no features
   int64_t visual_tokens = 0, first_tokens = 0;  // of all images and of the first
 };
 
@@ -193,7 +193,8 @@ at::Tensor answer_maps(models::VlmImpl& model, const data::ConversationTokens& p
   const auto side = grid_side(*model.connector, visual.tokens.size(1) - prefix);
   if (!has_view || side == 0) return {};
   // Without rows each tile has its tokens, and the view of the whole stands behind the others.
-  const auto view = visual.images.defined() || first_tokens == 0 ? prefix : first_tokens - side * side;
+  const auto view =
+      visual.images.defined() || first_tokens == 0 ? prefix : first_tokens - side * side;
   return answer_attention(model, prompt, answer, visual)
       .narrow(1, view, side * side)
       .reshape({-1, side, side});
