@@ -106,8 +106,6 @@ VlmFolder load_family(const fs::path& folder, at::ScalarType dtype) {
   if (out.vision.preprocessor.is_null())
     out.vision.preprocessor = family.preprocessor ? family.preprocessor(*out.model)
                                                   : default_preprocessor(*out.vision.encoder);
-  take_pixel_statistics(*out.vision.encoder, out.vision.preprocessor,
-                        folder / "preprocessor_config.json");
   const auto generation = folder / "generation_config.json";
   if (fs::exists(generation)) out.language.generation = Json::read(generation);
   return out;
@@ -155,10 +153,14 @@ VlmFolder load_vlm(const fs::path& path, at::ScalarType dtype) {
   read_texts(out, folder);
   if (out.tokenizer && !out.chat) out.chat = implied_chat(out.layout, folder);
   if (!own) {
+    const auto file = folder / "preprocessor_config.json";
     auto preprocessor = out.vision.preprocessor;
     const auto& processor = vlm_families().at(out.layout).processor;
     if (!processor.empty()) preprocessor.set("processor_class", processor);
-    out.tiling = tiling_options(preprocessor, (folder / "preprocessor_config.json").string());
+    out.tiling = tiling_options(preprocessor, file.string());
+    // Those that the class has where the file has none, too.
+    preprocessor.set("image_mean", out.tiling.view.mean).set("image_std", out.tiling.view.std);
+    take_pixel_statistics(*out.vision.encoder, preprocessor, file);
   }
   out.model->eval();
   return out;

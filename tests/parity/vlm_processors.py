@@ -1,21 +1,24 @@
 #!/usr/bin/env python3
-"""What transformers' processors make of conversations about images.
+"""What transformers' processors make of conversations about images, and what models answer.
 
-    vlm_processors.py REFERENCES OUT
+    vlm_processors.py OUT
 
-OUT/<family>/: the texts and the preprocessor of a folder whose model is REFERENCES/<family>/0 (tokenizer.json, chat_template.jinja,
-preprocessor_config.json), <i>_WxH.rgb images, and cases.json: [{images, messages, ids}], with <case>.chw, the tiles of its images as bytes.
+OUT/<family>/: a model's whole folder (seed: WEFT_PARITY_SEED, else fresh) with tokenizer.json, chat_template.jinja and preprocessor_config.json,
+<i>_WxH.rgb images, and cases.json: [{images, messages, ids, answer}], with <case>.chw, the tiles of its images as bytes. saved/ holds what
+transformers writes for the processor.
 """
 import json
+import os
 import pathlib
-import random
 import sys
 
 import numpy
 import tokenizers
+import torch
 import transformers
 
 import families
+import vlms
 from vlms import IMAGE_TOKEN
 
 IDEFICS_TEMPLATE = (
@@ -63,14 +66,18 @@ def processor_of(family, folder, config, tokenizer):
     return transformers.InternVLProcessor(images, fast, transformers.InternVLVideoProcessor(), image_seq_length=length, chat_template=INTERNVL_TEMPLATE)
 
 
-def write(family, references, folder):
-    folder.mkdir(parents=True)
+def write(family, folder, seed):
+    rng, generator = families.rng_of(seed, family, "processor")
     tokenizer = tokenizer_of(family)
+    config_class, draw, _ = vlms.FAMILIES[family]
+    config = draw(rng, 0)
+    config["text_config"].update(vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=4096)
+    vlms.save_model(family, 0, config_class(**config), generator, folder)
+    model, _ = vlms.load(family, folder)
     tokenizer.save(str(folder / "tokenizer.json"))
-    processor = processor_of(family, folder, json.loads((references / family / "0/config.json").read_text()), tokenizer)
+    processor = processor_of(family, folder, config, tokenizer)
     (folder / "chat_template.jinja").write_text(processor.chat_template)
     processor.save_pretrained(folder / "saved")
-    rng = random.Random(7)
     images = [numpy.frombuffer(rng.randbytes(3 * w * h), numpy.uint8).reshape(h, w, 3) for w, h in SIZES]
     for i, image in enumerate(images):
         (folder / f"{i}_{image.shape[1]}x{image.shape[0]}.rgb").write_bytes(image.tobytes())
@@ -79,20 +86,28 @@ def write(family, references, folder):
         messages = [{"role": ["user", "assistant"][i % 2], "content": [{"type": "text", "text": text}]} for i, text in enumerate(turns)]
         messages[0]["content"] = [{"type": "image"} for _ in numbers] + messages[0]["content"]
         prompt = processor.apply_chat_template(messages, add_generation_prompt=True)
-        seen = dict(images=[[images[i] for i in numbers]], do_rescale=False, do_normalize=False, input_data_format="channels_last") if numbers else {}
-        out = processor(text=[prompt], **seen)
+        seen = dict(images=[[images[i] for i in numbers]], input_data_format="channels_last") if numbers else {}
+        out = processor(text=[prompt], **seen, **(dict(do_rescale=False, do_normalize=False) if numbers else {}))
         if numbers:
             tiles = out["pixel_values"][0] if family == "idefics3" else out["pixel_values"]
             (folder / f"{c}.chw").write_bytes(numpy.stack([numpy.asarray(tile) for tile in tiles]).astype(numpy.uint8).tobytes())
-        cases.append({"images": numbers, "messages": turns, "ids": [int(i) for i in out["input_ids"][0]]})
+        given = processor(text=[prompt], **seen, return_tensors="pt")
+        given = {k: v.double() if k == "pixel_values" else v for k, v in given.items() if k != "token_type_ids"}
+        with torch.no_grad():
+            answer = model.generate(**given, max_new_tokens=8, do_sample=False, eos_token_id=[], pad_token_id=0)[0, given["input_ids"].shape[1]:]
+        cases.append({"images": numbers, "messages": turns, "ids": [int(i) for i in out["input_ids"][0]], "answer": answer.tolist()})
     (folder / "cases.json").write_text(json.dumps(cases))
 
 
 def main():
-    references, out = map(pathlib.Path, sys.argv[1:])
+    out = pathlib.Path(sys.argv[1])
+    seed = os.environ.get("WEFT_PARITY_SEED") or str(int.from_bytes(os.urandom(4), "little"))
+    print(f"WEFT_PARITY_SEED={seed}", flush=True)
+    torch.set_num_threads(2)
     transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     for family in SPECIAL:
-        write(family, references, out / family)
+        write(family, out / family, seed)
 
 
 if __name__ == "__main__":
