@@ -69,6 +69,8 @@ class Clock:
 
 
 def pairs(clock, ours, theirs, inputs, count):
+    if not clock.cuda:  # proves the script: figures of a CPU, which may have no bf16 at all, are of no use
+        return tuple(clock(work, inputs, 1) for work in (ours, theirs))
     for work in (ours, theirs):
         clock(work, inputs, 3)
     repeats = max(3, min(200, int(0.05 / max(1e-6, clock(ours, inputs, 3)))))
@@ -93,7 +95,7 @@ def main():
     copy, _ = pairs(clock, target.copy_, target.copy_, [source], options.pairs)
     copy_gb_s = 2 * source.numel() / copy / 1e9
     del source, target
-    n = 8192 if clock.cuda else 1024
+    n = 8192 if clock.cuda else 128
     left, right = (torch.randn(n, n, device=device).bfloat16() for _ in range(2))
     product, _ = pairs(clock, right.mm, right.mm, [left], options.pairs)
     gemm_tflop_s = 2 * n**3 / product / 1e12
@@ -131,7 +133,7 @@ def main():
                     lambda x: weft._patchify(x, p, torch.bfloat16, 128), lambda x: patches(x, p, torch.bfloat16), inputs, 0)
             mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
             mean_t, std_t = (torch.tensor(v, device=device).view(3, 1, 1) for v in (mean, std))
-            for p, width in ((14, 1024), (16, 768)):
+            for p, width in ((14, 1024), (16, 768)) if clock.cuda else ((14, 32), (16, 24)):
                 weight = (torch.randn(width, 3, p, p, device=device) * 0.03).bfloat16()
                 bias = torch.randn(width, device=device).bfloat16()
                 row(f"patch_embed_{p}_{layout.lower()}", f"{batch} x 224, patch {p}, uint8 {layout} -> {width}",
@@ -139,7 +141,7 @@ def main():
                     inputs, 0.02, 2 * batch * (224 // p) ** 2 * 3 * p**2 * width)
 
     # What a language model of LLaVA's kind has around its layers.
-    n, d, v = 32 * batch, 2048, 32000
+    n, d, v = (32 * batch, 2048, 32000) if clock.cuda else (32 * batch, 64, 500)
     weight = (torch.randn(v, d, device=device) * 0.02).bfloat16()
     for percent in (100, 30):
         labels = torch.randint(v, (n,), device=device).masked_fill(torch.rand(n, device=device) * 100 >= percent, -100)

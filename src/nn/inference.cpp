@@ -23,6 +23,15 @@ bool processor_multiplies_bf16() {
   return answer;
 }
 
+/// Whether oneDNN has a packed bf16 product here; without AVX-512 it has none.
+bool packs_bf16() {
+  static const bool answer = c10::Dispatcher::singleton()
+                                 .findSchemaOrThrow("mkldnn::_is_mkldnn_bf16_supported", "")
+                                 .typed<bool()>()
+                                 .call();
+  return answer;
+}
+
 using Attributes = c10::List<std::optional<at::Scalar>>;
 
 at::Tensor linear_pointwise(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
@@ -88,12 +97,17 @@ PackedLinear::PackedLinear(const at::Tensor& weight, const at::Tensor& bias, at:
       c10::Dispatcher::singleton()
           .findSchemaOrThrow("mkldnn::_reorder_linear_weight", "")
           .typed<at::Tensor(const at::Tensor&, std::optional<c10::SymInt>)>();
-  weight_ = reorder.call(weight.detach().to(type).contiguous(), c10::SymInt(rows));
+  weight_ = weight.detach().to(type).contiguous();
+  if (type != at::kBFloat16 || packs_bf16()) weight_ = reorder.call(weight_, c10::SymInt(rows));
   if (bias.defined()) bias_ = bias.detach().to(type).contiguous();
 }
 
 at::Tensor PackedLinear::operator()(const at::Tensor& x,
                                     std::optional<Activation> activation) const {
+  if (!weight_.is_mkldnn()) {
+    const auto y = at::linear(x, weight_, bias_);
+    return activation ? activate(y, *activation) : y;
+  }
   if (!activation) return linear_pointwise(x, weight_, bias_, "none", "");
   switch (*activation) {
     case Activation::gelu:

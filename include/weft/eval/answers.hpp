@@ -65,9 +65,8 @@ WEFT_API at::Tensor answer_attention(models::VlmImpl& model, const data::Convers
 /// The same of the first image, as maps of the view of all of it, [A, rows, columns]; with tiles
 /// that is one of them (data::view_placement() says where it lies), in front of or, as Idefics3 and
 /// InternVL have it, behind the others: `first_tokens` are the visual tokens of that image, 0 =
-/// those of one view. Undefined where there is
-/// none: without images, and behind connectors whose tokens have no places in an image, as those of
-/// a resampler.
+/// those of one view. Undefined where there is none: without images, and behind connectors whose
+/// tokens have no places in an image, as those of a resampler.
 WEFT_API at::Tensor answer_maps(models::VlmImpl& model, const data::ConversationTokens& prompt,
                                 const std::vector<int64_t>& answer, const EncoderOutput& visual,
                                 int64_t first_tokens = 0);
