@@ -83,7 +83,8 @@ ConversationEncoder::ConversationEncoder(std::shared_ptr<const tokenizers::Token
       chat_(std::move(chat)),
       options_(options),
       placeholder_(placeholder_of(*tokenizer_, options.image_token)),
-      parts_(tokenizers::reads_parts_only(chat_)) {
+      parts_(tokenizers::reads_parts_only(chat_) ||
+             tokenizers::writes_images(chat_, placeholder_)) {
   if (options.max_length < 2)
     fail(ErrorKind::usage, "max_length: expected at least 2, found {}", options.max_length);
   if (options.prefix_attention && options.turns == Turns::shared)

@@ -128,6 +128,18 @@ std::string without_image_marks(std::string text) {
   return text.erase(0, std::min(text.find_first_not_of(" \n"), text.size()));
 }
 
+bool writes_images(const ChatTemplate& chat, const std::string& placeholder) {
+  const auto probe = with_parts({{.role = "user", .content = std::string(kImageMark) + "a"}});
+  try {
+    const auto made = chat.render_chat(probe);
+    const auto marks = count_image_marks(made.text),
+               others = placeholder.empty() ? 0 : count_image_marks(made.text, placeholder);
+    return !made.messages.front().content.empty() && (marks == 1 || others == 1);
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 ChatTemplate conversation_template(const std::string& style, const std::filesystem::path& folder) {
   if (style == "model") return load_chat_template(folder);
   const auto with_tokens = [&](ChatTemplate made) {

@@ -91,6 +91,22 @@ TEST(ConversationTemplate, TellsWhetherATemplateReadsListsOfParts) {
   EXPECT_FALSE(reads_parts_only(ChatTemplate("{{ raise_exception('no') }}")));
 }
 
+TEST(ConversationTemplate, TellsWhetherATemplateWritesImages) {
+  using weft::tokenizers::ChatTemplate;
+  using weft::tokenizers::writes_images;
+  const TempFolder folder;
+  for (const std::string style : {"plain", "v1", "llama_2", "chatml"})
+    EXPECT_FALSE(writes_images(conversation_template(style, folder.path()))) << style;
+  const ChatTemplate both(
+      "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}"
+      "{% for part in m.content %}{% if part['type'] == 'text' %}{{ part['text'] }}"
+      "{% elif part['type'] == 'image' %}{{ '<pad>' }}{% endif %}{% endfor %}{% endif %}"
+      "{% endfor %}");
+  EXPECT_FALSE(writes_images(both));
+  EXPECT_TRUE(writes_images(both, "<pad>"));
+  EXPECT_FALSE(writes_images(ChatTemplate("{{ messages[0].content }}"), "<pad>"));
+}
+
 TEST(ConversationTemplate, CutsContentsIntoPartsAtTheMarks) {
   const auto parts = [](const std::string& content) {
     return weft::tokenizers::with_parts({{.role = "user", .content = content}})[0].parts.dump();

@@ -42,11 +42,11 @@ struct ConversationEncoderOptions {
   bool prefix_attention = false;
 };
 
-/// Writes conversations by a chat template and cuts them into tokens. A template that reads
-/// contents only as lists of parts ({"type": "image"}, {"type": "text"}) gets them so, cut at the
-/// marks <image>, next to which line breaks are left out; what it writes for an image is that mark
-/// or the vocabulary's placeholder. What is learned comes from where the template put the answers,
-/// never from tokens that look like them: a token of which a byte lies in
+/// Writes conversations by a chat template and cuts them into tokens. A template that writes images
+/// of lists of parts ({"type": "image"}, {"type": "text"}), or reads nothing else, gets contents
+/// so, cut at the marks <image>, next to which line breaks are left out; what it writes for an
+/// image is that mark or the vocabulary's placeholder. What is learned comes from where the
+/// template put the answers, never from tokens that look like them: a token of which a byte lies in
 /// RenderedChat::assistant().
 class WEFT_API ConversationEncoder {
  public:
@@ -94,7 +94,7 @@ class WEFT_API ConversationEncoder {
   tokenizers::ChatTemplate chat_;
   ConversationEncoderOptions options_;
   std::string placeholder_;  // as the vocabulary writes it; empty where it has none
-  bool parts_;               // the template reads contents as lists of parts only
+  bool parts_;               // the template gets contents as lists of parts
 };
 
 }  // namespace weft::data

@@ -21,6 +21,9 @@ WEFT_API std::string without_image_marks(std::string text);
 WEFT_API std::vector<Message> with_parts(std::vector<Message> messages);
 /// Whether a template reads contents as lists of parts, and not as strings.
 WEFT_API bool reads_parts_only(const ChatTemplate& chat);
+/// Whether a template writes {"type": "image"} as the mark or, where it is not empty, as
+/// `placeholder`, once, beside the text's part.
+WEFT_API bool writes_images(const ChatTemplate& chat, const std::string& placeholder = "");
 
 /// Names of conversation_template() besides "model" and files.
 inline constexpr const char* kConversationStyles[] = {"plain", "v1", "llama_2", "chatml",
