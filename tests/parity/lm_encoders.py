@@ -3,7 +3,7 @@
 
     lm_encoders.py write OUT   OUT/<case>/: the model, case-0.safetensors (ids, mask, expected tokens, last and mean, weight.last and
                                weight.mean of a random linear functional), gradients-0/: its gradient, in the layout of the checkpoint
-    lm_encoders.py check DIR   DIR/dual is weft's folder of a dual encoder, DIR/texts.json texts and DIR/rows.safetensors weft's unit rows of them,
+    lm_encoders.py check DIR ...   DIR/dual is weft's folder of a dual encoder, DIR/texts.json texts and DIR/rows.safetensors weft's unit rows of them,
                                which AutoModel and the saved tokenizer give again; exit status 1 where they do not
 """
 import json
@@ -78,12 +78,16 @@ def check(folder):
         made = pooled(tokens, mask)[config["text_pool"]] @ heads["text_projection.weight"].double().T + heads["text_projection.bias"].double()
     expected = load_file(folder / "rows.safetensors")["rows"]
     difference = (torch.nn.functional.normalize(made, dim=-1) - expected).abs().max().item()
-    print(f"rows differ by {difference}")
-    sys.exit(not difference <= 1e-5)
+    print(f"{folder.name}: rows differ by {difference}")
+    return difference <= 1e-5
 
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    {"write": write, "check": check}[sys.argv[1]](pathlib.Path(sys.argv[2]))
+    folders = list(map(pathlib.Path, sys.argv[2:]))
+    if sys.argv[1] == "write":
+        write(folders[0])
+    else:
+        sys.exit(not all([check(folder) for folder in folders]))

@@ -1,5 +1,4 @@
 #include <cstring>
-#include <fstream>
 
 #include <gmock/gmock.h>
 
@@ -17,34 +16,48 @@ namespace fs = std::filesystem;
 using weft::Json;
 using weft::io::Image;
 
-/// Holds the tiles of every image to the bytes that transformers makes of it; `several`: as one of
-/// several images of a sample.
-void expect_tiles(const Json& config, const std::vector<Image>& images, bool several = false) {
+struct Tiled {
+  Json config;
+  std::vector<Image> images;
+  bool several = false;  ///< each as one of several images of a sample
+};
+
+/// Holds the tiles of every image to the bytes that transformers makes of it.
+void expect_tiles(const std::vector<Tiled>& cases) {
   const weft::test::TempFolder work;
-  config.write(work / "preprocessor_config.json");
-  if (several) std::ofstream(work / "several") << "";
-  const auto file = [&](size_t i, const char* suffix) {
-    return (work / (std::to_string(i) + "_" + std::to_string(images[i].width) + "x" +
-                    std::to_string(images[i].height) + suffix))
-        .string();
+  const auto folder = [&](size_t k) { return work / std::to_string(k); };
+  const auto file = [&](size_t k, size_t i, const char* suffix) {
+    const auto& image = cases[k].images[i];
+    return folder(k) / (std::to_string(i) + "_" + std::to_string(image.width) + "x" +
+                        std::to_string(image.height) + suffix);
   };
-  for (size_t i = 0; i < images.size(); ++i)
-    std::ofstream(file(i, ".rgb"), std::ios::binary)
-        .write(reinterpret_cast<const char*>(images[i].rgb.data()),
-               static_cast<std::streamsize>(images[i].rgb.size()));
-  ASSERT_EQ(weft::test::run_python_file(WEFT_PARITY_SOURCES "/preprocess.py",
-                                        {work.path().string()}, work / "log"),
-            0)
+  std::vector<std::string> folders;
+  for (size_t k = 0; k < cases.size(); ++k) {
+    fs::create_directories(folder(k));
+    folders.push_back(folder(k).string());
+    cases[k].config.write(folder(k) / "preprocessor_config.json");
+    if (cases[k].several) weft::io::write_file(folder(k) / "several", "");
+    for (size_t i = 0; i < cases[k].images.size(); ++i) {
+      const auto& rgb = cases[k].images[i].rgb;
+      weft::io::write_file(file(k, i, ".rgb"),
+                           {reinterpret_cast<const char*>(rgb.data()), rgb.size()});
+    }
+  }
+  ASSERT_EQ(
+      weft::test::run_python_file(WEFT_PARITY_SOURCES "/preprocess.py", folders, work / "log"), 0)
       << weft::io::read_file(work / "log");
-  auto options = weft::checkpoint::tiling_options(config);
-  if (several) options.tiling = weft::vision::Tiling::pad;
-  for (size_t i = 0; i < images.size(); ++i) {
-    const auto expected = weft::io::read_file(file(i, ".chw"));
-    const auto tiles = weft::vision::to_tiles({images[i]}, options).pixels;
-    ASSERT_EQ(static_cast<int64_t>(expected.size()), tiles.numel())
-        << images[i].width << " x " << images[i].height;
-    EXPECT_EQ(std::memcmp(tiles.const_data_ptr(), expected.data(), expected.size()), 0)
-        << images[i].width << " x " << images[i].height << ", " << config.dump();
+  for (size_t k = 0; k < cases.size(); ++k) {
+    const auto& [config, images, several] = cases[k];
+    auto options = weft::checkpoint::tiling_options(config);
+    if (several) options.tiling = weft::vision::Tiling::pad;
+    for (size_t i = 0; i < images.size(); ++i) {
+      const auto expected = weft::io::read_file(file(k, i, ".chw"));
+      const auto tiles = weft::vision::to_tiles({images[i]}, options).pixels;
+      ASSERT_EQ(static_cast<int64_t>(expected.size()), tiles.numel())
+          << images[i].width << " x " << images[i].height;
+      EXPECT_EQ(std::memcmp(tiles.const_data_ptr(), expected.data(), expected.size()), 0)
+          << images[i].width << " x " << images[i].height << ", " << config.dump();
+    }
   }
 }
 
@@ -109,25 +122,25 @@ Json pinpoints(int64_t side, std::initializer_list<std::pair<int64_t, int64_t>> 
 TEST(TilingParity, CutsTheBytesThatTransformersCuts) {
   WEFT_NEEDS_PYTHON();
   const auto images = noise();
-  expect_tiles(next_config(16, pinpoints(16, {{1, 2}, {2, 1}, {2, 2}, {3, 1}, {1, 3}})), images);
-  expect_tiles(next_config(15, pinpoints(15, {{2, 3}, {5, 1}, {1, 1}})), images);
   const auto onevision = onevision_config(
       13, pinpoints(13, {{1, 1}, {1, 2}, {2, 1}, {2, 2}, {4, 6}, {6, 4}, {1, 6}, {6, 1}}));
-  expect_tiles(onevision, images);
-  expect_tiles(onevision, images, true);
-  expect_tiles(padded_config(17), images);
-  expect_tiles(split_config(16, 64), images);
-  expect_tiles(split_config(13, 41), images);  // odd sides, stretched to whole tiles
-  expect_tiles(split_config(13, 13), images);
-  expect_tiles(split_config(16, 64)
-                   .set("image_processor_type", "SmolVLMImageProcessor")
-                   .set("do_image_splitting", false)
-                   .set("resample", 3),
-               images);
-  expect_tiles(crop_config(16, 1, 12), images);
-  expect_tiles(crop_config(13, 3, 7), images);
-  expect_tiles(crop_config(16, 1, 1), images);
-  expect_tiles(crop_config(16, 1, 6).set("crop_to_patches", false).set("resample", 2), images);
+  expect_tiles({{next_config(16, pinpoints(16, {{1, 2}, {2, 1}, {2, 2}, {3, 1}, {1, 3}})), images},
+                {next_config(15, pinpoints(15, {{2, 3}, {5, 1}, {1, 1}})), images},
+                {onevision, images},
+                {onevision, images, true},
+                {padded_config(17), images},
+                {split_config(16, 64), images},
+                {split_config(13, 41), images},  // odd sides, stretched to whole tiles
+                {split_config(13, 13), images},
+                {split_config(16, 64)
+                     .set("image_processor_type", "SmolVLMImageProcessor")
+                     .set("do_image_splitting", false)
+                     .set("resample", 3),
+                 images},
+                {crop_config(16, 1, 12), images},
+                {crop_config(13, 3, 7), images},
+                {crop_config(16, 1, 1), images},
+                {crop_config(16, 1, 6).set("crop_to_patches", false).set("resample", 2), images}});
 }
 
 // Aspect ratios between grids, and on them.
@@ -140,10 +153,12 @@ TEST(TilingParity, ChoosesTheGridsThatTransformersChooses) {
     for (size_t i = 0; i < image.rgb.size(); ++i) image.rgb[i] = static_cast<uint8_t>(37 * i % 253);
     images.push_back(std::move(image));
   }
-  for (const int64_t most : {2, 4, 5, 12}) expect_tiles(crop_config(4, 1, most), images);
-  for (const int64_t whole : {12, 15, 30}) expect_tiles(split_config(5, whole), images);
+  std::vector<Tiled> cases;
+  for (const int64_t most : {2, 4, 5, 12}) cases.push_back({crop_config(4, 1, most), images});
+  for (const int64_t whole : {12, 15, 30}) cases.push_back({split_config(5, whole), images});
   // Beyond the 4096 pixels that the copy may have.
-  expect_tiles(split_config(1024, 5000), {images[6]});
+  cases.push_back({split_config(1024, 5000), {images[6]}});
+  expect_tiles(cases);
 }
 
 TEST(TilingParity, CutsRealImages) {
@@ -159,15 +174,16 @@ TEST(TilingParity, CutsRealImages) {
     if (image.width * image.height < 500'000) images.push_back(std::move(image));
   }
   ASSERT_GE(images.size(), 3u);
-  expect_tiles(next_config(336, pinpoints(336, {{1, 2}, {2, 1}, {2, 2}, {3, 1}, {1, 3}})), images);
   auto grids = Json::array();
   for (int64_t rows = 1; rows <= 6; ++rows)
     for (int64_t columns = 1; columns <= 6; ++columns)
       grids.push_back(std::vector<int64_t>{384 * rows, 384 * columns});
-  expect_tiles(onevision_config(384, grids), {images[0], images[1], images[2]});
-  expect_tiles(padded_config(336), images);
-  expect_tiles(split_config(364, 1456), {images[0], images[1]});
-  expect_tiles(crop_config(448, 1, 12), {images[0], images[1]});
+  expect_tiles(
+      {{next_config(336, pinpoints(336, {{1, 2}, {2, 1}, {2, 2}, {3, 1}, {1, 3}})), images},
+       {onevision_config(384, grids), {images[0], images[1], images[2]}},
+       {padded_config(336), images},
+       {split_config(364, 1456), {images[0], images[1]}},
+       {crop_config(448, 1, 12), {images[0], images[1]}}});
 }
 
 }  // namespace tiling_parity_test
