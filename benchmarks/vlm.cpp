@@ -60,8 +60,8 @@ Work train_vlm(const Json& args) {
   model->options.image_token = args.at("image_token").as_int();
   {
     const at::NoGradGuard no_grad;
-    for (auto& [name, parameter] : model->connector->named_parameters())
-      parameter.copy_(inputs.at("connector." + name));
+    for (auto& parameter : model->connector->named_parameters())
+      parameter.value().copy_(inputs.at("connector." + parameter.key()));
   }
   train::train_parts(*model, {"connector", "language"});
   train::set_modes(*model);

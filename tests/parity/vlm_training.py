@@ -25,7 +25,7 @@ import vlms
 
 STEPS, BATCH = 20, 4
 SETTINGS = dict(warmup=2, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, grad_clip_norm=1.0)
-RATES = {"stage1": 1e-2, "stage2": 2e-3, "lora": 5e-3, "dpo": 1e-3}
+RATES = {"stage1": 3e-3, "stage2": 1e-3, "lora": 2e-3, "dpo": 3e-4}
 BETA = 0.3
 
 
