@@ -146,6 +146,21 @@ def encode_clip(args):
     return work
 
 
+def training(step, checked):
+    """Its first run gives the losses of as many steps, of which the later ones follow from gradients and updates; every other run is one step."""
+    import torch
+    first = True
+
+    def work():
+        nonlocal first
+        if not first:
+            step()
+            return {}
+        first = False
+        return {"losses": torch.stack([step() for _ in range(checked)])}
+    return work
+
+
 def train_clip(args):
     """A step of open_clip_train/train.py."""
     import math, torch
@@ -168,16 +183,7 @@ def train_clip(args):
             model.logit_scale.clamp_(0, math.log(100))
         return loss.detach()
 
-    checked = False
-
-    def work():
-        nonlocal checked
-        if checked:
-            step()
-            return {}
-        checked = True
-        return {"losses": torch.stack([step() for _ in range(4)])}
-    return work
+    return training(step, 4)
 
 
 def caption_batches(args):
@@ -281,16 +287,7 @@ def train_vlm(args):
         optimizer.step()
         return loss.detach()
 
-    checked = False
-
-    def work():
-        nonlocal checked
-        if checked:
-            step()
-            return {}
-        checked = True
-        return {"losses": torch.stack([step() for _ in range(3)])}
-    return work
+    return training(step, 3)
 
 
 def read_safetensors(args):

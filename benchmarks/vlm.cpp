@@ -2,7 +2,6 @@
 // are, on one batch; its rows as they are padded, or packed.
 #include <ATen/ops/full.h>
 #include <ATen/ops/full_like.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <torch/types.h>
 
@@ -89,16 +88,7 @@ Work train_vlm(const Json& args) {
     optimizer->step(2e-5);
     return loss.detach();
   };
-  const auto checked = std::make_shared<bool>(false);
-  return [=]() mutable {
-    if (std::exchange(*checked, true)) {
-      step();
-      return Outputs{};
-    }
-    std::vector<Tensor> losses;  // the later ones follow from gradients and updates
-    for (int i = 0; i < 3; ++i) losses.push_back(step());
-    return Outputs{{"losses", at::stack(losses)}};
-  };
+  return training(step, 3);
 }
 
 }  // namespace weft::benchmarks

@@ -43,6 +43,10 @@ Work train_vlm(const Json& args);
 Work matrix_product(const Json& args);  ///< {"size", "precision"}: the machine's GEMM rate
 Work copy(const Json& args);            ///< {"bytes"}: the machine's copy bandwidth
 
+/// A work of training: its first run gives the losses [checked] of as many steps, of which the
+/// later ones follow from gradients and updates; every other run is one step.
+Work training(std::function<at::Tensor()> step, int checked);
+
 /// The tensors of a file, copied.
 Outputs read_tensors(const std::string& path);
 
