@@ -264,8 +264,8 @@ def train_vlm(args):
     vision, language = (AutoConfig.from_pretrained(args[part]) for part in ("vision", "language"))
     config = LlavaConfig(vision_config=vision, text_config=language, image_token_index=args["image_token"], vision_feature_layer=-1,
                          vision_feature_select_strategy="default", projector_hidden_act="gelu", tie_word_embeddings=True)
-    model = LlavaForConditionalGeneration(config)
-    model.model.vision_tower.load_state_dict(AutoModel.from_pretrained(args["vision"]).state_dict())
+    model = LlavaForConditionalGeneration(config).float()  # the parts' files may say bf16
+    model.model.vision_tower.load_state_dict(AutoModel.from_pretrained(args["vision"], dtype=torch.float32).state_dict())
     model.model.language_model.load_state_dict(AutoModelForCausalLM.from_pretrained(args["language"], dtype=torch.float32).model.state_dict())
     model.tie_weights()
     model.model.multi_modal_projector.load_state_dict({f"linear_{i + 1}.{kind}": batch[f"connector.layers_{i}.{kind}"]
