@@ -1,7 +1,9 @@
 """A LLaVA of DINOv2-S, an MLP and SmolLM2-135M-Instruct: alignment on Flickr8k captions, tuning on easy-VQA and Flickr8k conversations,
 then every easy-VQA validation question asked alone, yes/no questions made from captions, captions, and boxes of rendered scenes.
 
-    scripts/prove llava [FOLDER] [STAGE1_EPOCHS] [STAGE2_EPOCHS]     1 and 3; FOLDER keeps the runs: what is there is not trained again"""
+    scripts/prove llava [FOLDER] [STAGE1_STEPS] [STAGE2_STEPS]     FOLDER keeps the runs: what is there is not trained again
+
+By default 300 and 1,600 steps where the processor has bf16, and 150 and 950 in fp32 where it has not."""
 import collections
 import json
 import pathlib
@@ -15,8 +17,10 @@ from common import FLICKR, MODELS, ROOT, need, write_result
 from vlm import LLAVA, PARTS, PRECISION, caption_questions, evaluate, train, validation, without_yes_no
 
 SIZE = 98  # 49 visual tokens
-STAGE1_EPOCHS, STAGE2_EPOCHS = (int(a) for a in (sys.argv[2:4] + ["1", "3"][len(sys.argv[2:4]):]))
+STEPS = ["300", "1600"] if PRECISION == "bf16" else ["150", "950"]
+STAGE1_STEPS, STAGE2_STEPS = (int(a) for a in (sys.argv[2:4] + STEPS[len(sys.argv[2:4]):]))
 MINUTES = 90
+SCENES = 2400
 THINGS = ("dog", "man", "woman", "boy", "girl", "water", "ball", "bike", "snow", "beach", "grass", "car", "street", "horse", "shirt", "child", "tree",
           "rock", "mountain", "pool", "camera", "hat", "sand", "field", "jacket")
 COLOURS = {"red": (214, 39, 40), "green": (44, 160, 44), "blue": (31, 119, 180), "yellow": (230, 210, 40), "gray": (127, 127, 127), "teal": (23, 190, 207)}
@@ -122,9 +126,12 @@ def main():
         work = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
         work.mkdir(parents=True, exist_ok=True)
         one = train(1, work / "s1", *PARTS, "--image-size", SIZE, "--data", FLICKR / "train-{000000..000006}.tar",
-                    "--exclude", LLAVA / "flickr8k_val.json", "--epochs", STAGE1_EPOCHS, "--batch-size", 32, "--lr", 1e-3)
-        two = train(2, work / "s2", "--model", work / "s1", "--data", LLAVA / "mix_train.json", "--images", LLAVA, "--turns", "shared",
-                    "--epochs", STAGE2_EPOCHS, "--batch-size", 8, "--lr", 2e-4, "--connector-lr", 1e-3, "--group-by-length")
+                    "--exclude", LLAVA / "flickr8k_val.json", "--total-steps", STAGE1_STEPS, "--batch-size", 16, "--lr", 1e-3)
+        rates = ("--batch-size", 4, "--lr", 2e-4, "--connector-lr", 1e-3, "--turns", "shared")
+        two = train(2, work / "s2", "--model", work / "s1", "--data", LLAVA / "mix_train.json", "--images", LLAVA,
+                    "--total-steps", STAGE2_STEPS, "--group-by-length", *rates)
+        data, folder = scenes(work, "scenes-train", SCENES, False, 1)
+        three = train(2, work / "s3", "--model", work / "s2", "--data", data, "--images", folder, "--epochs", 1, *rates)
         trained = one["process"] + two["process"]
         asked = ("--single-turn", "--max-new-tokens", 8)
         vqa = lambda *more: evaluate(work / "s2", LLAVA / "easyvqa_val.json", LLAVA, "vqa", *asked, *more)
@@ -134,10 +141,7 @@ def main():
         yes_no_shuffled = evaluate(work / "s2", questions, photos, "yes-no", "--max-new-tokens", 4, "--shuffle-images")
         asked_captions = caption_questions(work / "captions.json", [(key, texts) for key, _, texts in validation()])
         captions = evaluate(work / "s2", asked_captions, photos, "caption", "--max-new-tokens", 32, "--out", work / "captions")
-        data, folder = scenes(work, "scenes-train", 3000, False, 1)
         val, val_folder = scenes(work, "scenes-val", 300, True, 2)
-        three = train(2, work / "s3", "--model", work / "s2", "--data", data, "--images", folder, "--turns", "shared", "--epochs", 2,
-                      "--batch-size", 8, "--lr", 2e-4, "--connector-lr", 1e-3)
         boxes = lambda *more: evaluate(work / "s3", val, val_folder, "grounding", "--max-new-tokens", 32, *more)
         seen, blind, other = boxes("--out", work / "boxes"), boxes("--blind"), boxes("--shuffle-images")
         draw_scenes(val_folder, work / "boxes/predictions.jsonl", ROOT / "docs/results/llava_scenes.png")
