@@ -73,10 +73,11 @@ int64_t AnyResImpl::visual_tokens(const TiledImage& image, int64_t side) const {
 }
 
 int64_t AnyResImpl::visual_tokens(const Resolution& image, int64_t side) const {
-  return visual_tokens(vision::tiled(image, {.view = {.size = options.tile_size,
-                                                      .resize_mode = vision::ResizeMode::squash},
-                                             .grid_pinpoints = options.grid_pinpoints}),
-                       side);
+  vision::TilingOptions tiling;
+  tiling.view.size = options.tile_size;
+  tiling.view.resize_mode = vision::ResizeMode::squash;
+  tiling.grid_pinpoints = options.grid_pinpoints;
+  return visual_tokens(vision::tiled(image, tiling), side);
 }
 
 EncoderOutput AnyResImpl::connect(const ConnectorInput& input) {
