@@ -1,9 +1,9 @@
 """A LLaVA of DINOv2-S, an MLP and SmolLM2-135M-Instruct: alignment on Flickr8k captions, tuning on easy-VQA and Flickr8k conversations,
 then every easy-VQA validation question asked alone, yes/no questions made from captions, captions, and boxes of rendered scenes.
 
-    scripts/prove llava [FOLDER] [STAGE1_STEPS] [STAGE2_STEPS]     FOLDER keeps the runs: what is there is not trained again
+    scripts/prove llava [FOLDER] [STAGE1_STEPS] [STAGE2_STEPS]     FOLDER keeps the runs: what is there is not done again
 
-By default 300 and 1,600 steps where the processor has bf16, and 150 and 950 in fp32 where it has not."""
+By default 300 and 1,600 steps where the processor has bf16, and 150 and 800 in fp32 where it has not."""
 import collections
 import json
 import pathlib
@@ -17,10 +17,10 @@ from common import FLICKR, MODELS, ROOT, need, write_result
 from vlm import LLAVA, PARTS, PRECISION, caption_questions, evaluate, train, validation, without_yes_no
 
 SIZE = 98  # 49 visual tokens
-STEPS = ["300", "1600"] if PRECISION == "bf16" else ["150", "950"]
+STEPS = ["300", "1600"] if PRECISION == "bf16" else ["150", "800"]
 STAGE1_STEPS, STAGE2_STEPS = (int(a) for a in (sys.argv[2:4] + STEPS[len(sys.argv[2:4]):]))
 MINUTES = 90
-SCENES = 2400
+SCENES = 1700
 THINGS = ("dog", "man", "woman", "boy", "girl", "water", "ball", "bike", "snow", "beach", "grass", "car", "street", "horse", "shirt", "child", "tree",
           "rock", "mountain", "pool", "camera", "hat", "sand", "field", "jacket")
 COLOURS = {"red": (214, 39, 40), "green": (44, 160, 44), "blue": (31, 119, 180), "yellow": (230, 210, 40), "gray": (127, 127, 127), "teal": (23, 190, 207)}
@@ -119,6 +119,14 @@ def draw_scenes(val_folder, said, path):
     sheet.save(path, optimize=True)
 
 
+def answers(out, *what):
+    """What evaluate() gives, kept in the folder `out`."""
+    done = out / "done.json"
+    if not done.exists():
+        done.write_text(json.dumps(evaluate(*what, "--out", out)))
+    return json.loads(done.read_text())
+
+
 def main():
     need(LLAVA, FLICKR, MODELS / "dinov2-small", MODELS / "smollm2-135m")
     start = time.time()
@@ -130,20 +138,20 @@ def main():
         rates = ("--batch-size", 4, "--lr", 2e-4, "--connector-lr", 1e-3, "--turns", "shared")
         two = train(2, work / "s2", "--model", work / "s1", "--data", LLAVA / "mix_train.json", "--images", LLAVA,
                     "--total-steps", STAGE2_STEPS, "--group-by-length", *rates)
-        data, folder = scenes(work, "scenes-train", SCENES, False, 1)
-        three = train(2, work / "s3", "--model", work / "s2", "--data", data, "--images", folder, "--epochs", 1, *rates)
         trained = one["process"] + two["process"]
         asked = ("--single-turn", "--max-new-tokens", 8)
-        vqa = lambda *more: evaluate(work / "s2", LLAVA / "easyvqa_val.json", LLAVA, "vqa", *asked, *more)
-        easy, shuffled = vqa("--priors", LLAVA / "easyvqa_train.json", "--out", work / "easyvqa"), vqa("--shuffle-images")
+        vqa = lambda name, *more: answers(work / name, work / "s2", LLAVA / "easyvqa_val.json", LLAVA, "vqa", *asked, *more)
+        easy, shuffled = vqa("easyvqa", "--priors", LLAVA / "easyvqa_train.json"), vqa("easyvqa_shuffled", "--shuffle-images")
         questions, photos, counts = yes_no_questions(work)
-        yes_no = evaluate(work / "s2", questions, photos, "yes-no", "--max-new-tokens", 4)
-        yes_no_shuffled = evaluate(work / "s2", questions, photos, "yes-no", "--max-new-tokens", 4, "--shuffle-images")
+        pictured = lambda name, *more: answers(work / name, work / "s2", questions, photos, "yes-no", "--max-new-tokens", 4, *more)
+        yes_no, yes_no_shuffled = pictured("yes_no"), pictured("yes_no_shuffled", "--shuffle-images")
         asked_captions = caption_questions(work / "captions.json", [(key, texts) for key, _, texts in validation()])
-        captions = evaluate(work / "s2", asked_captions, photos, "caption", "--max-new-tokens", 32, "--out", work / "captions")
+        captions = answers(work / "captions", work / "s2", asked_captions, photos, "caption", "--max-new-tokens", 32)
+        data, folder = scenes(work, "scenes-train", SCENES, False, 1)
         val, val_folder = scenes(work, "scenes-val", 300, True, 2)
-        boxes = lambda *more: evaluate(work / "s3", val, val_folder, "grounding", "--max-new-tokens", 32, *more)
-        seen, blind, other = boxes("--out", work / "boxes"), boxes("--blind"), boxes("--shuffle-images")
+        three = train(2, work / "s3", "--model", work / "s2", "--data", data, "--images", folder, "--epochs", 1, *rates)
+        boxes = lambda name, *more: answers(work / name, work / "s3", val, val_folder, "grounding", "--max-new-tokens", 32, *more)
+        seen, blind, other = boxes("boxes"), boxes("boxes_blind", "--blind"), boxes("boxes_shuffled", "--shuffle-images")
         draw_scenes(val_folder, work / "boxes/predictions.jsonl", ROOT / "docs/results/llava_scenes.png")
     drop = lambda result: {k: v for k, v in result.items() if k not in ("seconds", "process", "damaged")}
     figures = {"precision": PRECISION, "image_size": SIZE, "minutes_of_both_stages": round(trained / 60, 1), "stage1": one, "stage2": two,
