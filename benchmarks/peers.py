@@ -375,6 +375,22 @@ def splice(args):
     return work
 
 
+def rms_norm(args):
+    import torch
+    from safetensors.torch import load_file
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+    tensors = {k: v.to(torch_type(args)) for k, v in load_file(args["inputs"]).items()}
+    x, norm = tensors["x"].requires_grad_(), LlamaRMSNorm(tensors["x"].shape[-1], 1e-5)
+    norm.weight = torch.nn.Parameter(tensors["weight"])
+
+    def work():
+        x.grad = norm.weight.grad = None
+        out = norm(x)
+        out.backward(tensors["above"])
+        return {"out": out, "x_grad": x.grad, "weight_grad": norm.weight.grad}
+    return work
+
+
 def rope(args):
     import torch
     from safetensors.torch import load_file
@@ -542,6 +558,7 @@ def language_inputs(folder):
     for i in range(7):
         ids[0, 8 + i * 584:8 + i * 584 + 576] = 0
     save_file({"embeddings": torch.randn(1, tokens, width), "visual": torch.randn(images, width), "ids": ids}, folder / "splice.safetensors")
+    save_file({"x": torch.randn(4096, 2048), "weight": torch.rand(2048), "above": torch.randn(4096, 2048)}, folder / "rms-norm.safetensors")
     save_file({"q": torch.randn(1, 4096, 28, 128), "k": torch.randn(1, 4096, 4, 128), "positions": torch.arange(4096)[None],
                "inv_freq": 1e6 ** (-torch.arange(64) / 64)}, folder / "rope.safetensors")
 

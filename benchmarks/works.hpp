@@ -35,7 +35,8 @@ Work read_tar(const Json& args);          ///< {"path"}: members, bytes, name_by
 Work info_nce(const Json& args);          ///< {"inputs"}: loss and the three gradients
 /// {"inputs", "precision", "labelled": 100, 30 or 10}: loss and the two gradients
 Work linear_cross_entropy(const Json& args);
-Work rope(const Json& args);    ///< {"inputs", "precision"}: q, k and their gradients
+Work rms_norm(const Json& args);  ///< {"inputs", "precision"}: and its gradients
+Work rope(const Json& args);      ///< {"inputs", "precision"}: q, k and their gradients
 Work splice(const Json& args);  ///< {"inputs"}: out and the two gradients, in bf16
 /// {"vision", "language", "inputs", "image_token", "precision", "packed"}: losses [3] of the first
 /// steps

@@ -131,6 +131,31 @@ class Splice(unittest.TestCase):
         torch.library.opcheck(torch.ops.weft._splice.default, (self.embeddings.flatten(0, 1), self.visual, self.mask.flatten()))
 
 
+class RmsNorm(unittest.TestCase):
+    """Against torch's and Llama's."""
+
+    def setUp(self):
+        torch.manual_seed(0)
+        self.x, self.weight = torch.randn(2, 7, 40).requires_grad_(), torch.rand(40).requires_grad_()
+
+    def test_equals_torch_and_llama(self):
+        from transformers.models.llama.modeling_llama import LlamaRMSNorm
+        llama = LlamaRMSNorm(40, 1e-5)
+        llama.weight = torch.nn.Parameter(self.weight.detach().clone())
+        ours, above = torch.ops.weft.rms_norm(self.x, self.weight, 1e-5), torch.rand(2, 7, 40)
+        theirs = torch.nn.functional.rms_norm(self.x, (40,), self.weight, 1e-5)
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(ours, llama(self.x), rtol=1e-5, atol=1e-6)
+        inputs = self.x, self.weight
+        torch.testing.assert_close(torch.autograd.grad(ours, inputs, above), torch.autograd.grad(theirs, inputs, above), rtol=1e-5, atol=1e-5)
+
+    def test_opcheck(self):
+        for x in (self.x, self.x.detach().transpose(0, 1).requires_grad_(), self.x.detach().bfloat16().requires_grad_()):
+            for weight in (self.weight, None):
+                torch.library.opcheck(torch.ops.weft.rms_norm.default, (x, weight, 1e-5))
+                torch.library.opcheck(torch.ops.weft._rms_norm.default, (x, weight, 1e-5))
+
+
 class Rope(unittest.TestCase):
     """Against transformers' functions, as its models call them."""
 
