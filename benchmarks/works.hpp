@@ -37,7 +37,7 @@ Work info_nce(const Json& args);          ///< {"inputs"}: loss and the three gr
 Work linear_cross_entropy(const Json& args);
 Work rms_norm(const Json& args);  ///< {"inputs", "precision"}: and its gradients
 Work rope(const Json& args);      ///< {"inputs", "precision"}: q, k and their gradients
-Work splice(const Json& args);  ///< {"inputs"}: out and the two gradients, in bf16
+Work splice(const Json& args);    ///< {"inputs"}: out and the two gradients, in bf16
 /// {"vision", "language", "inputs", "image_token", "precision", "packed"}: losses [3] of the first
 /// steps
 Work train_vlm(const Json& args);

@@ -95,10 +95,10 @@ class Chat {
         weft::eval::answer_maps(*folder_.model, prompt_, answer, visual_, tokens_.front().count);
     if (!maps.defined())
       throw weft::Error("--attention-map: this model's visual tokens have no places in a picture");
-    const auto tiling = options_.image.size() > 1 ? weft::vision::among_others(folder_.tiling)
-                                                  : folder_.tiling;
-    weft::io::write_file(path, weft::io::encode_png(
-                                   weft::eval::map_overlay(picture_, maps.mean(0), tiling)));
+    const auto tiling =
+        options_.image.size() > 1 ? weft::vision::among_others(folder_.tiling) : folder_.tiling;
+    weft::io::write_file(
+        path, weft::io::encode_png(weft::eval::map_overlay(picture_, maps.mean(0), tiling)));
   }
 
   const weft::data::ConversationTokens& prompt() const { return prompt_; }

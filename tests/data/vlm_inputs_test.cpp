@@ -75,10 +75,10 @@ TEST(VisualTransform, OneOfSeveralImagesIsPaddedWhereTheModelHasItSo) {
     EXPECT_TRUE(at::equal(several.pixels, expected.pixels));
     EXPECT_TRUE(at::equal(several.row, expected.images[0]));
     EXPECT_EQ(several.tokens, pad ? 4 + 1 : alone.tokens);  // a newline behind them
-    EXPECT_EQ(folder.model
-                  ->embed_images({.data = several.pixels, .images = several.row.unsqueeze(0)})
-                  .size(1),
-              several.tokens);
+    EXPECT_EQ(
+        folder.model->embed_images({.data = several.pixels, .images = several.row.unsqueeze(0)})
+            .size(1),
+        several.tokens);
   }
 }
 

@@ -56,8 +56,7 @@ TEST_P(RmsNorm, IsTheDefinitionWithGradientsForEveryLayoutAndType) {
         const auto w64 = gain.to(type).to(at::kDouble).requires_grad_(true);
         const auto expected = definition(x64, w64, 1e-5);
         const auto above = at::randn(shape, at::kDouble).to(GetParam()).to(type);
-        const auto wanted =
-            torch::autograd::grad({expected}, {x64, w64}, {above.to(at::kDouble)});
+        const auto wanted = torch::autograd::grad({expected}, {x64, w64}, {above.to(at::kDouble)});
         for (const auto& one : layouts_of(rounded)) {
           const auto x = one.detach().requires_grad_(true);
           const auto weight = gain.to(type).requires_grad_(true);
@@ -157,9 +156,9 @@ TEST(RmsNormOp, TheFallbackOfOtherBackendsIsTheDefinition) {
           .typed<std::tuple<Tensor, Tensor>(const Tensor&, const std::optional<Tensor>&, double)>();
   const auto back = c10::Dispatcher::singleton()
                         .findSchemaOrThrow("weft::_rms_norm_backward", "")
-                        .typed<std::tuple<Tensor, Tensor>(
-                            const Tensor&, const Tensor&, const std::optional<Tensor>&,
-                            const Tensor&, std::array<bool, 2>)>();
+                        .typed<std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&,
+                                                          const std::optional<Tensor>&,
+                                                          const Tensor&, std::array<bool, 2>)>();
   const c10::DispatchKeySet elsewhere(c10::DispatchKey::PrivateUse1);
   const auto weight = at::rand({7}, at::kDouble).requires_grad_(true);
   const auto above = at::randn({2, 3, 4, 7}, at::kDouble);
@@ -178,12 +177,21 @@ TEST(RmsNormOp, TheFallbackOfOtherBackendsIsTheDefinition) {
 }
 
 TEST(RmsNormErrors, NameRuleAndValues) {
-  EXPECT_THAT([] { rms_norm(at::randn({2, 4}), at::ones(3)); },
-              ThrowsMessage<c10::Error>(HasSubstr("rms_norm: weight must be [4], got [3]")));
-  EXPECT_THAT([] { rms_norm(at::randn({2, 0}), {}); },
-              ThrowsMessage<c10::Error>(HasSubstr("with D > 0, got [2, 0]")));
-  EXPECT_THAT([] { rms_norm(at::ones({2, 4}, at::kLong), {}); },
-              ThrowsMessage<c10::Error>(HasSubstr("must be floating, got Long")));
+  EXPECT_THAT(
+      [] {
+        rms_norm(at::randn({2, 4}), at::ones(3));
+      },
+      ThrowsMessage<c10::Error>(HasSubstr("rms_norm: weight must be [4], got [3]")));
+  EXPECT_THAT(
+      [] {
+        rms_norm(at::randn({2, 0}), {});
+      },
+      ThrowsMessage<c10::Error>(HasSubstr("with D > 0, got [2, 0]")));
+  EXPECT_THAT(
+      [] {
+        rms_norm(at::ones({2, 4}, at::kLong), {});
+      },
+      ThrowsMessage<c10::Error>(HasSubstr("must be floating, got Long")));
 }
 
 }  // namespace rms_norm_test

@@ -60,9 +60,8 @@ TEST(ParityPaligemma, ConversationsAreWhatTheProcessorMakesOfThem) {
   const auto expected = weft::Json::read(work / "prompts.json");
   const auto rows = expected.at("rows");
   auto loaded = load_vlm(work / "model");
-  const auto seen =
-      weft::data::visual_transform(loaded)(
-          weft::io::read_image((work / "picture.png").string()), false);
+  const auto seen = weft::data::visual_transform(loaded)(
+      weft::io::read_image((work / "picture.png").string()), false);
   expect_rows(loaded, rows, seen.tokens);
 
   const at::NoGradGuard no_grad;

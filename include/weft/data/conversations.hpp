@@ -79,7 +79,7 @@ class WEFT_API ConversationSource {
   explicit ConversationSource(const ConversationSourceOptions& options);
   ~ConversationSource();
 
-  int64_t size() const;    ///< conversations
+  int64_t size() const;  ///< conversations
   /// Different images; one that stands both alone and among others counts twice.
   int64_t images() const;
   /// Thread-safe, as the others. BadSample says what is damaged.

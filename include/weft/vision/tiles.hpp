@@ -26,11 +26,12 @@ struct Resolution {
 };
 
 /// What an encoder sees of an image. `none`: the view of an image transform. `pad`: that of the
-/// image padded to a square with the mean colour (LLaVA-1.5's image_aspect_ratio=pad). `anyres`: the whole image, squashed,
-/// and then the tiles of a larger copy of it (Liu et al., 2024, LLaVA-NeXT). `split`: the tiles of
-/// a copy whose longer side is longest_edge and whose sides are stretched to whole tiles, and then
-/// the whole copy (Idefics3, SmolVLM). `crop`: the tiles of the image stretched to the grid of
-/// nearest aspect ratio, and then the whole image (InternVL 1.5, Chen et al., 2024, section 3.3).
+/// image padded to a square with the mean colour (LLaVA-1.5's image_aspect_ratio=pad). `anyres`:
+/// the whole image, squashed, and then the tiles of a larger copy of it (Liu et al., 2024,
+/// LLaVA-NeXT). `split`: the tiles of a copy whose longer side is longest_edge and whose sides are
+/// stretched to whole tiles, and then the whole copy (Idefics3, SmolVLM). `crop`: the tiles of the
+/// image stretched to the grid of nearest aspect ratio, and then the whole image (InternVL 1.5,
+/// Chen et al., 2024, section 3.3).
 enum class Tiling { none, pad, anyres, split, crop };
 
 struct TilingOptions {

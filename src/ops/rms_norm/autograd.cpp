@@ -34,8 +34,7 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
         return dispatch::rms_norm_backward(grads[0], s[0], weight, s[2], wanted);
       // Differentiable: by operations that autograd sees, from x on.
       const auto wide = s[0].to(s[2].scalar_type());
-      const auto rstd =
-          at::rsqrt(wide.square().mean(-1, true) + ctx->saved_data["eps"].toDouble());
+      const auto rstd = at::rsqrt(wide.square().mean(-1, true) + ctx->saved_data["eps"].toDouble());
       return reference::rms_norm_backward(grads[0], s[0], weight, rstd, wanted);
     }();
     return {wanted[0] ? x_grad : Tensor(), wanted[1] ? weight_grad : Tensor(), {}};

@@ -14,11 +14,11 @@ using at::Tensor;
 /// x [..., D], weight [D] -> the result, of its type and rows_together(x)'s strides, and 1 / rms,
 /// [..., 1] in the same order. Backward: gradients of x and weight, in their types; at::empty({0})
 /// where not wanted.
-#define WEFT_RMS_NORM_SIGNATURES                                                             \
-  std::tuple<Tensor, Tensor> rms_norm(const Tensor& x, const std::optional<Tensor>& weight,  \
-                                      double eps);                                           \
-  std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad, const Tensor& x,          \
-                                               const std::optional<Tensor>& weight,          \
+#define WEFT_RMS_NORM_SIGNATURES                                                            \
+  std::tuple<Tensor, Tensor> rms_norm(const Tensor& x, const std::optional<Tensor>& weight, \
+                                      double eps);                                          \
+  std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad, const Tensor& x,         \
+                                               const std::optional<Tensor>& weight,         \
                                                const Tensor& rstd, std::array<bool, 2> wanted)
 
 namespace dispatch {  // through torch's dispatcher

@@ -28,8 +28,8 @@ std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad, const Tensor& x
                                              const Tensor& rstd, std::array<bool, 2> wanted) {
   if (!applies(x, weight) || grad.scalar_type() != x.scalar_type())
     return reference::rms_norm_backward(grad, x, weight, rstd, wanted);
-  auto [dx, dweight] = at::_fused_rms_norm_backward(grad.contiguous(), x, {x.size(-1)}, rstd,
-                                                    weight, wanted);
+  auto [dx, dweight] =
+      at::_fused_rms_norm_backward(grad.contiguous(), x, {x.size(-1)}, rstd, weight, wanted);
   const auto none = at::empty({0}, x.options());
   return {wanted[0] ? dx : none, wanted[1] ? dweight : none};
 }

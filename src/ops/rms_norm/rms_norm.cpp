@@ -74,10 +74,8 @@ std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad_in, const Tensor
     dx = (scaled * rstd - x * along).to(x_in.scalar_type());
   }
   if (wanted[1])
-    dweight = (grad * x * rstd)
-                  .reshape_symint({-1, x.sym_size(-1)})
-                  .sum(0)
-                  .to(weight->scalar_type());
+    dweight =
+        (grad * x * rstd).reshape_symint({-1, x.sym_size(-1)}).sum(0).to(weight->scalar_type());
   return {dx, dweight};
 }
 

@@ -56,13 +56,12 @@ WEFT_INLINE void backward(const RmsRows<Real>& work, const Out* grad_in, const I
       for (int64_t i = 0; i < n; ++i) dweight[i] += widen(grad[i]) * widen(x[i]) * scale;
     if (!dx_in) continue;
     In* __restrict dx = dx_in + r * n;
-    const Real dot = weight ? total<Real>(n,
-                                          [grad, x, weight](int64_t i) {
-                                            return widen(grad[i]) * weight[i] * widen(x[i]);
-                                          })
-                            : total<Real>(n, [grad, x](int64_t i) {
-                                return static_cast<Real>(widen(grad[i]) * widen(x[i]));
-                              });
+    const Real dot =
+        weight ? total<Real>(n, [grad, x, weight](
+                                    int64_t i) { return widen(grad[i]) * weight[i] * widen(x[i]); })
+               : total<Real>(n, [grad, x](int64_t i) {
+                   return static_cast<Real>(widen(grad[i]) * widen(x[i]));
+                 });
     const Real along = dot / static_cast<Real>(n) * scale * scale * scale;
     if (weight)
       for (int64_t i = 0; i < n; ++i)
@@ -74,15 +73,14 @@ WEFT_INLINE void backward(const RmsRows<Real>& work, const Out* grad_in, const I
 
 }  // namespace
 
-#define WEFT_RMS_ROWS(Real, In, Out)                                                            \
-  WEFT_CLONES void rms_norm_rows(const RmsRows<Real>& work, const In* x, Out* out,              \
-                                 int64_t first, int64_t last) {                                 \
-    forward(work, x, out, first, last);                                                         \
-  }                                                                                             \
-  WEFT_CLONES void rms_norm_backward_rows(const RmsRows<Real>& work, const Out* grad,           \
-                                          const In* x, In* dx, Real* dweight, int64_t first,    \
-                                          int64_t last) {                                       \
-    backward(work, grad, x, dx, dweight, first, last);                                          \
+#define WEFT_RMS_ROWS(Real, In, Out)                                                               \
+  WEFT_CLONES void rms_norm_rows(const RmsRows<Real>& work, const In* x, Out* out, int64_t first,  \
+                                 int64_t last) {                                                   \
+    forward(work, x, out, first, last);                                                            \
+  }                                                                                                \
+  WEFT_CLONES void rms_norm_backward_rows(const RmsRows<Real>& work, const Out* grad, const In* x, \
+                                          In* dx, Real* dweight, int64_t first, int64_t last) {    \
+    backward(work, grad, x, dx, dweight, first, last);                                             \
   }
 WEFT_RMS_ROWS(float, float, float)
 WEFT_RMS_ROWS(float, uint16_t, uint16_t)

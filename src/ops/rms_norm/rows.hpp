@@ -16,9 +16,9 @@ struct RmsRows {
 
 /// Rows [first, last). uint16_t: bfloat16 bits, computed in fp32. backward writes dx where it is
 /// not null and adds to dweight [width] where it is not null.
-#define WEFT_RMS_ROWS(Real, In, Out)                                                          \
-  void rms_norm_rows(const RmsRows<Real>& work, const In* x, Out* out, int64_t first,         \
-                     int64_t last);                                                           \
+#define WEFT_RMS_ROWS(Real, In, Out)                                                           \
+  void rms_norm_rows(const RmsRows<Real>& work, const In* x, Out* out, int64_t first,          \
+                     int64_t last);                                                            \
   void rms_norm_backward_rows(const RmsRows<Real>& work, const Out* grad, const In* x, In* dx, \
                               Real* dweight, int64_t first, int64_t last);
 WEFT_RMS_ROWS(float, float, float)
