@@ -118,7 +118,7 @@ TEST(ParityVlms, SavedFoldersReloadInTransformersWithEqualResults) {
 // PaliGemma's config.json does not say that its models have prefix attention, the others' that
 // theirs have none.
 TEST(ParityVlms, LayoutsRefuseTheOtherPrefixAttention) {
-  WEFT_NEEDS_PYTHON();
+  WEFT_NEEDS_REFERENCES();
   for (const auto& name : weft::checkpoint::vlm_families().names()) {
     auto folder = weft::checkpoint::load_vlm(weft::parity::references() / name / "0");
     auto& prefix = folder.model->options.prefix_attention;
