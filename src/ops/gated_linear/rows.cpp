@@ -22,10 +22,12 @@ WEFT_INLINE Activated<Real> activated(Real g) {
   constexpr auto kCubic = static_cast<Real>(0.044715);
   const Real z = kTanh ? kTwice * g * (1 + kCubic * g * g) : g;
   const Real z_slope = kTanh ? kTwice * (1 + 3 * kCubic * g * g) : Real(1);
-  const Real small = exponential(-std::abs(z));
-  const Real sigmoid = (z >= 0 ? Real(1) : small) / (1 + small);
+  const Real small = exponential(-std::abs(z)), large_share = 1 / (1 + small);
+  const Real small_share = small * large_share;
+  const Real sigmoid = z >= 0 ? large_share : small_share;
+  const Real missed = z >= 0 ? small_share : large_share;  // to 1, with all its digits
   const Real value = g * sigmoid;
-  return {value, sigmoid + value * (1 - sigmoid) * z_slope};
+  return {value, sigmoid + value * missed * z_slope};
 }
 
 template <bool kTanh, class Real, class T>
