@@ -26,6 +26,8 @@ Work train_clip(const Json& args);  ///< the same, with both inputs: losses [4] 
 /// {"model", "inputs", "precision", "prompt"}: logits [1, 1, V] behind the last of the given tokens
 Work decode(const Json& args);
 Work prefill(const Json& args);  ///< the same, all tokens at once
+/// {"inputs", "precision"}: out, and the gradients of x and the three weights
+Work gated_mlp(const Json& args);
 /// {"tokenizer", "texts", "batch_size", "max_length", "threads"}, the last two optional: ids [N]
 Work tokenize(const Json& args);
 /// {"tokenizer", "texts", "batch_size", "threads"}: how many ids and a sum over all []

@@ -98,6 +98,8 @@
 #include <weft/nn/transformer_block.hpp>
 #include <weft/nn/transformer_encoder.hpp>
 #include <weft/nn/transformer_stack.hpp>
+#include <weft/ops/gate_activation.hpp>
+#include <weft/ops/gated_linear.hpp>
 #include <weft/ops/info_nce.hpp>
 #include <weft/ops/linear_cross_entropy.hpp>
 #include <weft/ops/patchify.hpp>
