@@ -103,6 +103,7 @@
 #include <weft/ops/info_nce.hpp>
 #include <weft/ops/linear_cross_entropy.hpp>
 #include <weft/ops/patchify.hpp>
+#include <weft/ops/rms_norm.hpp>
 #include <weft/ops/rope.hpp>
 #include <weft/ops/sigmoid_loss.hpp>
 #include <weft/ops/splice.hpp>
