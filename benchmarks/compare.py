@@ -11,7 +11,7 @@ import numpy
 from safetensors.numpy import load_file
 
 sys.path.insert(0, str(Path(__file__).parent))
-from peers import COMPLETE, FIRST_EMBEDDING, IMAGE_TOKEN, LINEAR_CE
+from peers import COMPLETE, FIRST_EMBEDDING, GATED_MLP, IMAGE_TOKEN, LINEAR_CE
 
 ROOT = Path(__file__).resolve().parent.parent
 CORES = sorted(os.sched_getaffinity(0))
@@ -125,6 +125,11 @@ def rows(inputs):
                                   size=f"N = {rows_}, D = {width}, V = {classes}, {percent} % labelled, both passes",
                                   args=dict(inputs=str(inputs / f"linear-ce-{width}.safetensors"), precision=precision, labelled=percent),
                                   flops=6 * (rows_ * percent // 100) * width * classes))
+    rows_, width, inner = GATED_MLP
+    for precision in ("fp32", "bf16") if NATIVE_BF16 else ("fp32",):
+        table.append(dict(name=f"gated_mlp_{precision}", work="gated_mlp", peer="PyTorch, eager", precision=precision, threads=2, bar=None,
+                          reference=True, size=f"SwiGLU, {rows_} x {width}, {inner} inside, both passes",
+                          args=dict(inputs=str(inputs / "gated-mlp.safetensors"), precision=precision), flops=3 * 3 * 2 * rows_ * width * inner))
     shared = Path(os.environ["WEFT_SHARED_DIR"]) / "data/tokenizers"
     for name, file, threads in (("smollm2", smollm / "tokenizer.json", 1), ("smollm2_2", smollm / "tokenizer.json", 2),
                                 ("phi3", shared / "phi-3-mini/tokenizer.json", 1), ("wordpiece", inputs / "minilm-l6/tokenizer.json", 1),
@@ -139,6 +144,9 @@ def rows(inputs):
     table.append(dict(name="splice", work="splice", peer="transformers, masked_scatter", precision="bf16", size="4096 x 4096, 7 images of 576, both passes",
                       threads=2, bar=10.0, args=dict(inputs=str(inputs / "splice.safetensors"), precision="bf16"), tolerance=0, bytes=4 * 4096 * 4096 * 2))
     for precision, size in (("fp32", 4), ("bf16", 2)):
+        table.append(dict(name=f"rms_norm_{precision}", work="rms_norm", peer="transformers, LlamaRMSNorm", precision=precision, threads=2, bar=2.0,
+                          size="4096 tokens of 2048, both passes", args=dict(inputs=str(inputs / "rms-norm.safetensors"), precision=precision),
+                          tolerance=1e-5 if precision == "fp32" else 0.02, bytes=5 * 4096 * 2048 * size))
         table.append(dict(name=f"rope_{precision}", work="rope", peer="transformers, apply_rotary_pos_emb", precision=precision, threads=2, bar=4.0,
                           size="28 + 4 heads of 128, 4096 tokens, both passes", args=dict(inputs=str(inputs / "rope.safetensors"), precision=precision),
                           tolerance=1e-6 if precision == "fp32" else 0.02, bytes=4 * 32 * 4096 * 128 * size))

@@ -28,6 +28,11 @@ def head(x, weight, labels):
     return torch.nn.functional.cross_entropy(torch.nn.functional.linear(x, weight).float(), labels)
 
 
+def feed_forward(gate, up, weight):
+    """The second half of a SwiGLU layer, as transformers computes it."""
+    return torch.nn.functional.linear(torch.nn.functional.silu(gate) * up, weight)
+
+
 def turn(x, cos, sin):
     """transformers' rotary embedding; x [B, H, T, D], cos and sin [1, T, D]."""
     low, high = x.chunk(2, -1)
@@ -148,6 +153,10 @@ def main():
         row(f"linear_ce_{percent}", f"N = {n}, D = {d}, V = {v}, {percent} % labelled, forward and backward",
             with_gradients(lambda x, w: weft.linear_cross_entropy(x, w, labels)), with_gradients(lambda x, w: head(x, w, labels)),
             [(torch.randn(n, d, device=device).bfloat16(), weight) for _ in range(2)], 0.02, 6 * n * percent // 100 * d * v)
+    inner = 4 * d
+    weight = (torch.randn(d, inner, device=device) * inner ** -0.5).bfloat16()
+    row("gated_linear", f"N = {n}, {inner} -> {d}, SwiGLU, forward and backward", with_gradients(weft.gated_linear), with_gradients(feed_forward),
+        [(*(torch.randn(n, inner, device=device).bfloat16() for _ in range(2)), weight) for _ in range(2)], 0.02, 6 * n * inner * d)
     tokens = 64 * batch
     mask = torch.rand(1, tokens, device=device) < 0.9
     spliced = [(torch.randn(1, tokens, 4096, device=device).bfloat16(), torch.randn(int(mask.sum()), 4096, device=device).bfloat16()) for _ in range(2)]

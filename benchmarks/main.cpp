@@ -39,7 +39,9 @@ const Registry<std::function<Work(const Json&)>>& works() {
     r.add("read_safetensors", read_safetensors);
     r.add("read_tar", read_tar);
     r.add("info_nce", info_nce);
+    r.add("gated_mlp", gated_mlp);
     r.add("linear_cross_entropy", linear_cross_entropy);
+    r.add("rms_norm", rms_norm);
     r.add("rope", rope);
     r.add("splice", splice);
     r.add("matrix_product", matrix_product);

@@ -11,7 +11,8 @@ from pathlib import Path
 
 LINEAR_CE = ((2048, 576, 49152), (2048, 2048, 32000))  # rows, width, classes: the head of SmolLM2-135M, and one of Llama's vocabulary
 IMAGE_TOKEN = 49151
-COMPLETE = "complete-4"  # the mark of inputs that prepare() made; changes with them
+GATED_MLP = (1000, 576, 1536)  # rows, width, width inside: the layers of SmolLM2-135M
+COMPLETE = "complete-5"  # the mark of inputs that prepare() made; changes with them
 
 # --- works: args -> a function without arguments that does the timed part and returns tensors by name
 
@@ -356,6 +357,24 @@ def linear_cross_entropy(args):
     return work
 
 
+def gated_mlp(args):
+    """The feed-forward layer of transformers' Llama, as its formula."""
+    from safetensors.torch import load_file
+    from torch.nn.functional import linear, silu
+    tensors, dtype = load_file(args["inputs"]), torch_type(args)
+    names = ("x", "gate", "up", "down")
+    x, gate, up, down = leaves = [tensors[name].to(dtype).requires_grad_() for name in names]
+    above = tensors["above"].to(dtype)
+
+    def work():
+        for leaf in leaves:
+            leaf.grad = None
+        out = linear(silu(linear(x, gate)) * linear(x, up), down)
+        out.backward(above)
+        return {"out": out, **{f"{name}_grad": leaf.grad for name, leaf in zip(names, leaves)}}
+    return work
+
+
 def splice(args):
     """What transformers' Llava does between its towers and its language model, the check of the counts included."""
     import torch
@@ -372,6 +391,22 @@ def splice(args):
         out = embeddings.masked_scatter(mask.unsqueeze(-1), visual)
         out.backward(above)
         return {"out": out, "embeddings_grad": embeddings.grad, "visual_grad": visual.grad}
+    return work
+
+
+def rms_norm(args):
+    import torch
+    from safetensors.torch import load_file
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+    tensors = {k: v.to(torch_type(args)) for k, v in load_file(args["inputs"]).items()}
+    x, norm = tensors["x"].requires_grad_(), LlamaRMSNorm(tensors["x"].shape[-1], 1e-5)
+    norm.weight = torch.nn.Parameter(tensors["weight"])
+
+    def work():
+        x.grad = norm.weight.grad = None
+        out = norm(x)
+        out.backward(tensors["above"])
+        return {"out": out, "x_grad": x.grad, "weight_grad": norm.weight.grad}
     return work
 
 
@@ -542,6 +577,7 @@ def language_inputs(folder):
     for i in range(7):
         ids[0, 8 + i * 584:8 + i * 584 + 576] = 0
     save_file({"embeddings": torch.randn(1, tokens, width), "visual": torch.randn(images, width), "ids": ids}, folder / "splice.safetensors")
+    save_file({"x": torch.randn(4096, 2048), "weight": torch.rand(2048), "above": torch.randn(4096, 2048)}, folder / "rms-norm.safetensors")
     save_file({"q": torch.randn(1, 4096, 28, 128), "k": torch.randn(1, 4096, 4, 128), "positions": torch.arange(4096)[None],
                "inv_freq": 1e6 ** (-torch.arange(64) / 64)}, folder / "rope.safetensors")
 
@@ -640,6 +676,9 @@ def prepare(folder):
     conversations(folder)
     corpus(folder / "corpus.json", captions)
     clip_models(folder, captions)
+    rows, width, inner = GATED_MLP
+    save_file({"x": torch.randn(rows, width), "above": torch.randn(rows, width), "gate": torch.randn(inner, width) * width ** -0.5,
+               "up": torch.randn(inner, width) * width ** -0.5, "down": torch.randn(width, inner) * inner ** -0.5}, folder / "gated-mlp.safetensors")
     (folder / COMPLETE).touch()
 
 

@@ -26,6 +26,8 @@ Work train_clip(const Json& args);  ///< the same, with both inputs: losses [4] 
 /// {"model", "inputs", "precision", "prompt"}: logits [1, 1, V] behind the last of the given tokens
 Work decode(const Json& args);
 Work prefill(const Json& args);  ///< the same, all tokens at once
+/// {"inputs", "precision"}: out, and the gradients of x and the three weights
+Work gated_mlp(const Json& args);
 /// {"tokenizer", "texts", "batch_size", "max_length", "threads"}, the last two optional: ids [N]
 Work tokenize(const Json& args);
 /// {"tokenizer", "texts", "batch_size", "threads"}: how many ids and a sum over all []
@@ -35,8 +37,9 @@ Work read_tar(const Json& args);          ///< {"path"}: members, bytes, name_by
 Work info_nce(const Json& args);          ///< {"inputs"}: loss and the three gradients
 /// {"inputs", "precision", "labelled": 100, 30 or 10}: loss and the two gradients
 Work linear_cross_entropy(const Json& args);
-Work rope(const Json& args);    ///< {"inputs", "precision"}: q, k and their gradients
-Work splice(const Json& args);  ///< {"inputs"}: out and the two gradients, in bf16
+Work rms_norm(const Json& args);  ///< {"inputs", "precision"}: and its gradients
+Work rope(const Json& args);      ///< {"inputs", "precision"}: q, k and their gradients
+Work splice(const Json& args);    ///< {"inputs"}: out and the two gradients, in bf16
 /// {"vision", "language", "inputs", "image_token", "precision", "packed"}: losses [3] of the first
 /// steps
 Work train_vlm(const Json& args);

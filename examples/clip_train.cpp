@@ -207,7 +207,7 @@ int run(const Options& options) {
                                       .workers = options.workers,
                                       .seed = options.trainer.seed,
                                       .shuffle = options.shuffle,
-                                      .epochs = options.trainer.epochs,
+                                      .epochs = options.trainer.passes(),
                                       .max_bad_fraction = options.max_bad_fraction,
                                       .transform = clip.transform};
   if (options.dry_run) {

@@ -210,7 +210,7 @@ int run(const Options& options) {
                                             .batch_size = options.batch_size,
                                             .workers = options.workers,
                                             .seed = options.trainer.seed,
-                                            .epochs = options.trainer.epochs,
+                                            .epochs = options.trainer.passes(),
                                             .needs_caption = false,
                                             .needs_label = true,
                                             .max_bad_fraction = options.max_bad_fraction,

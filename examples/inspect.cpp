@@ -6,7 +6,9 @@
 //     inspect shards 'data/train-{000000..000006}.tar'
 //
 // image: size and SHA-256 of the upright RGB bytes. text: ids and tokens; --stdin reads one JSON
-// string a line. model: family, configuration, parameters, FLOPs, every tensor. shards: samples,
+// string a line. model: family, configuration, parameters, FLOPs, every tensor, of each tower and
+// of what stands beside them; dual encoders, encoders, classifiers, language models and
+// vision-language models. shards: samples,
 // fields, and what is damaged. --json: one JSON object a line.
 #include <algorithm>
 #include <utility>
@@ -16,9 +18,12 @@
 #include <weft/checkpoint/classifier_folder.hpp>
 #include <weft/checkpoint/dual_encoder_folder.hpp>
 #include <weft/checkpoint/encoder_folder.hpp>
+#include <weft/checkpoint/lm_folder.hpp>
 #include <weft/checkpoint/preprocessor.hpp>
+#include <weft/checkpoint/vlm_folder.hpp>
 #include <weft/core/flags.hpp>
 #include <weft/data/stream.hpp>
+#include <weft/data/vlm_inputs.hpp>
 #include <weft/io/digest.hpp>
 #include <weft/io/image.hpp>
 #include <weft/nn/flops.hpp>
@@ -98,33 +103,11 @@ Json tensor_line(const torch::OrderedDict<std::string, torch::Tensor>::Item& ite
                        {"dtype", std::string(torch::toString(item.value().scalar_type()))}});
 }
 
-void show_encoder(const std::string& role, const weft::checkpoint::EncoderFolder& folder,
-                  const Options& options) {
-  const auto& encoder = *folder.encoder;
-  const auto info = encoder.info();
-  int64_t parameters = 0;
+/// What `out` says of a tower, and its tensors.
+void print_tower(Json out, const torch::nn::Module& tower, bool json) {
   auto tensors = Json::array();
-  for (const auto& item : encoder.named_parameters()) {
-    parameters += item.value().numel();
-    tensors.push_back(tensor_line(item));
-  }
-  auto out = Json::object({{"role", role},
-                           {"family", folder.family},
-                           {"parameters", parameters},
-                           {"flops_per_input", weft::nn::flops(encoder)},
-                           {"hidden_size", info.hidden_size},
-                           {"num_layers", info.num_layers},
-                           {"num_heads", info.num_heads}});
-  if (info.patch_size > 0)
-    out.set("image_size", info.image_size).set("patch_size", info.patch_size);
-  if (info.vocab_size > 0)
-    out.set("max_tokens", info.max_tokens).set("vocab_size", info.vocab_size);
-  out.set("config", folder.config);
-  if (options.json) {
-    out.set("tensors", tensors);
-    print(out, true);
-    return;
-  }
+  for (const auto& item : tower.named_parameters()) tensors.push_back(tensor_line(item));
+  if (json) return print(out.set("tensors", tensors), true);
   print(out, false);
   for (size_t i = 0; i < tensors.size(); ++i) {
     const auto tensor = tensors.at(i);
@@ -133,17 +116,52 @@ void show_encoder(const std::string& role, const weft::checkpoint::EncoderFolder
   }
 }
 
+int64_t parameters_of(const torch::nn::Module& module) {
+  int64_t out = 0;
+  for (const auto& parameter : module.parameters()) out += parameter.numel();
+  return out;
+}
+
+void show_encoder(const std::string& role, const weft::checkpoint::EncoderFolder& folder,
+                  const Options& options) {
+  const auto& encoder = *folder.encoder;
+  const auto info = encoder.info();
+  auto out = Json::object({{"role", role},
+                           {"family", folder.family},
+                           {"parameters", parameters_of(encoder)},
+                           {"flops_per_input", weft::nn::flops(encoder)},
+                           {"hidden_size", info.hidden_size},
+                           {"num_layers", info.num_layers},
+                           {"num_heads", info.num_heads}});
+  if (info.patch_size > 0)
+    out.set("image_size", info.image_size).set("patch_size", info.patch_size);
+  if (info.vocab_size > 0)
+    out.set("max_tokens", info.max_tokens).set("vocab_size", info.vocab_size);
+  print_tower(out.set("config", folder.config), encoder, options.json);
+}
+
+void show_language(const weft::checkpoint::LmFolder& folder, const Options& options) {
+  const auto info = folder.model->info();
+  auto out = Json::object({{"role", "language"},
+                           {"family", folder.family},
+                           {"parameters", parameters_of(*folder.model)},
+                           {"hidden_size", info.hidden_size},
+                           {"num_layers", info.num_layers},
+                           {"num_heads", info.num_heads},
+                           {"vocab_size", info.vocab_size}});
+  if (info.max_tokens > 0) out.set("max_tokens", info.max_tokens);
+  out.set("end_tokens", weft::checkpoint::end_tokens(folder)).set("config", folder.config);
+  print_tower(out, *folder.model, options.json);
+}
+
 /// A model's parameters in number, and the lines of those that belong to none of its towers.
 std::pair<int64_t, Json> beside_towers(const torch::nn::Module& model,
                                        const std::vector<std::string>& towers) {
-  int64_t parameters = 0;
   auto heads = Json::array();
-  for (const auto& item : model.named_parameters()) {
-    parameters += item.value().numel();
+  for (const auto& item : model.named_parameters())
     if (std::ranges::none_of(towers, [&](auto& tower) { return item.key().starts_with(tower); }))
       heads.push_back(tensor_line(item));
-  }
-  return {parameters, heads};
+  return {parameters_of(model), heads};
 }
 
 void show_classifier(const std::string& folder, const Options& options) {
@@ -160,9 +178,30 @@ void show_classifier(const std::string& folder, const Options& options) {
   show_encoder("image", loaded.image, options);
 }
 
+void show_vlm(const std::string& path, const Options& options) {
+  const auto folder = weft::checkpoint::load_vlm(path);
+  const auto [parameters, connector] = beside_towers(*folder.model, {"vision.", "language."});
+  const auto tokens = weft::data::visual_tokens(folder);
+  print(Json::object({{"family", "vlm"},
+                      {"layout", folder.layout.empty() ? "weft" : folder.layout},
+                      {"parameters", parameters},
+                      {"options", weft::to_json(folder.model->options)},
+                      {"tiling", weft::to_json(folder.tiling)},
+                      {"tokens_per_image", tokens ? Json(*tokens) : Json()},
+                      {"tokenizer", folder.tokenizer != nullptr},
+                      {"chat_template", folder.chat.has_value()},
+                      {"tensors", connector}}),
+        options.json);
+  show_encoder("vision", folder.vision, options);
+  show_language(folder.language, options);
+}
+
 void show_model(const std::string& folder, const Options& options) {
+  if (weft::checkpoint::is_vlm(folder)) return show_vlm(folder, options);
   if (!weft::checkpoint::is_dual_encoder(folder)) {
     if (weft::checkpoint::is_image_classifier(folder)) return show_classifier(folder, options);
+    if (weft::checkpoint::is_language_model(folder))
+      return show_language(weft::checkpoint::load_language_model(folder), options);
     return show_encoder("encoder", weft::checkpoint::load_encoder(folder), options);
   }
   const auto clip = weft::checkpoint::load_dual_encoder(folder);

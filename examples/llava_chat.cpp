@@ -95,8 +95,10 @@ class Chat {
         weft::eval::answer_maps(*folder_.model, prompt_, answer, visual_, tokens_.front().count);
     if (!maps.defined())
       throw weft::Error("--attention-map: this model's visual tokens have no places in a picture");
-    weft::io::write_file(path, weft::io::encode_png(weft::eval::map_overlay(picture_, maps.mean(0),
-                                                                            folder_.tiling)));
+    const auto tiling =
+        options_.image.size() > 1 ? weft::vision::among_others(folder_.tiling) : folder_.tiling;
+    weft::io::write_file(
+        path, weft::io::encode_png(weft::eval::map_overlay(picture_, maps.mean(0), tiling)));
   }
 
   const weft::data::ConversationTokens& prompt() const { return prompt_; }
@@ -108,7 +110,7 @@ class Chat {
     std::vector<weft::vision::Tiles> tiles;
     for (const auto& path : options_.image) {
       const auto picture = weft::io::read_image(path);
-      const auto seen = transform(picture);
+      const auto seen = transform(picture, options_.image.size() > 1);
       if (tiles.empty()) picture_ = picture;
       std::cerr << weft::data::image_budget(path, picture, seen.tokens).line(options_.max_length)
                 << "\n";

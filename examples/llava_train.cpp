@@ -207,7 +207,11 @@ int run(Options options) {
     console.message(kind.line(options.max_length));
   std::optional<eval::VisualFeatures> features;
   const bool trains = !options.dry_run && options.inspect == 0;
-  if (trains && !tower_trains && options.feature_memory > 0) {
+  // A schedule that ends before it has seen all images runs their encoder in its steps.
+  const auto samples =
+      options.trainer.total_steps * options.batch_size * options.trainer.accum_freq;
+  const bool all = samples == 0 || samples >= source->images();
+  if (trains && !tower_trains && all && options.feature_memory > 0) {
     features = eval::VisualFeatures::compute(
         *model, source->images(), read,
         {.workers = options.workers,
@@ -225,7 +229,7 @@ int run(Options options) {
   const data::ConversationLoaderOptions order{.batch_size = options.batch_size,
                                               .workers = options.workers,
                                               .seed = options.trainer.seed,
-                                              .epochs = options.trainer.epochs,
+                                              .epochs = options.trainer.passes(),
                                               .group_by_length = options.group_by_length,
                                               .pack_length = options.pack_length,
                                               .image_tokens = image_tokens.value_or(0),

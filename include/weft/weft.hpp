@@ -98,9 +98,12 @@
 #include <weft/nn/transformer_block.hpp>
 #include <weft/nn/transformer_encoder.hpp>
 #include <weft/nn/transformer_stack.hpp>
+#include <weft/ops/gate_activation.hpp>
+#include <weft/ops/gated_linear.hpp>
 #include <weft/ops/info_nce.hpp>
 #include <weft/ops/linear_cross_entropy.hpp>
 #include <weft/ops/patchify.hpp>
+#include <weft/ops/rms_norm.hpp>
 #include <weft/ops/rope.hpp>
 #include <weft/ops/sigmoid_loss.hpp>
 #include <weft/ops/splice.hpp>

@@ -92,7 +92,6 @@ Json llava_config(const models::VlmImpl& model, const Connector& between, const 
     refuse_option(family, "a projector of another depth than 2, or with shuffle, pool or norm");
   if (model.options.vision_layers.empty())
     refuse_option(family, "the encoder's tokens through its final norm (vision_layers = [])");
-  if (model.options.prefix_attention) refuse_option(family, "prefix_attention");
   const auto info = model.vision->info();
   std::vector<int64_t> layers;
   for (const auto layer : model.options.vision_layers)

@@ -77,7 +77,8 @@ VlmFamily tiled_llava(const LlavaLayout& layout, bool onevision) {
   out.preprocessor = [=](const models::VlmImpl& model) {
     const auto& tiles = any_res_of(model, name).options;
     return tiling_config({.view = whole_tile(*model.vision, tiles.tile_size),
-                          .grid_pinpoints = tiles.grid_pinpoints},
+                          .grid_pinpoints = tiles.grid_pinpoints,
+                          .pad_several = onevision},
                          onevision ? "LlavaOnevisionImageProcessor" : "LlavaNextImageProcessor");
   };
   return out;

@@ -99,7 +99,6 @@ Json paligemma_config(const models::VlmImpl& model, const TowerConfig& vision,
          "another projector than a linear layer with a bias");
   refuse(!model.options.vision_layers.empty(), "layers of the encoder (vision_layers)");
   refuse(!model.options.keep_prefix && model.vision->info().prefix > 0, "keep_prefix = false");
-  refuse(!model.options.prefix_attention, "prefix_attention = false");
   const auto info = model.language->info();
   return Json::object(
       {{"model_type", kPaligemmaName},

@@ -150,6 +150,7 @@ TilingOptions tiling_options(const Json& preprocessor, const std::string& origin
     fail("{}: tiles are resized to {} pixels and cropped to {}, and only equal sizes are supported",
          origin, out.view.resize, out.view.size);
   out.view.resize_mode = vision::ResizeMode::squash;
+  out.pad_several = type == kOneVision;
   const auto pinpoints = preprocessor.get("image_grid_pinpoints");
   if (!pinpoints.is_null()) {
     out.grid_pinpoints = grid_pinpoints(pinpoints, origin);
@@ -201,6 +202,11 @@ Json tiling_config(const TilingOptions& options, const std::string& processor, c
   if (processor != kNext && processor != kOneVision)
     fail("preprocessor_config.json: tiles are written for {} or {}, found '{}'", kNext, kOneVision,
          processor);
+  if (options.pad_several != (processor == kOneVision))
+    fail("preprocessor_config.json: of several images {}, found pad_several = {}",
+         processor == kOneVision ? std::string(kOneVision) + " pads each to a square"
+                                 : processor + " cuts each into tiles",
+         options.pad_several);
   if (processor == kNext) view.resize_mode = vision::ResizeMode::shortest;
   return plain()
       .set("image_processor_type", processor)

@@ -7,6 +7,7 @@
 #include <weft/nn/init.hpp>
 #include <weft/tokenizers/conversation.hpp>
 
+#include "checkpoint/config_reader.hpp"
 #include "checkpoint/own_folder.hpp"
 #include "checkpoint/vlm_texts.hpp"
 #include "core/fail.hpp"
@@ -123,6 +124,10 @@ void write_family(const VlmFolder& folder, const std::string& layout, const fs::
       })};
   auto config =
       folder.layout == layout ? folder.config : family.config(*folder.model, vision, language);
+  // No config.json says it: it is the family's.
+  const bool prefix = folder.model->options.prefix_attention;
+  if (family.options(config).prefix_attention != prefix)
+    refuse_option(layout, fmt::format("prefix_attention = {}", prefix));
   const auto tensors = their_tensors(family.key_map(config), *folder.model);
   mark_config(config, family.architecture, layout, tensors.begin()->second.scalar_type());
   write_tensors(target / "model.safetensors", tensors, {{"format", "pt"}});
@@ -144,6 +149,8 @@ std::optional<tokenizers::ChatTemplate> implied_chat(const std::string& layout,
 }
 
 }  // namespace
+
+bool is_vlm(const fs::path& path) { return holds_vlm(path) || holds_vlm(path / "model"); }
 
 VlmFolder load_vlm(const fs::path& path, at::ScalarType dtype) {
   const auto folder = model_folder(path, holds_vlm);

@@ -114,9 +114,14 @@ struct ConversationSource::Impl {
       if (without.contains(one.id)) return;
       for (const auto& name : paths)
         if (without.contains(stem_of(name))) return;
+      const bool several = paths.size() > 1;
       for (const auto& name : paths) {
-        const auto [found, fresh] = numbers.emplace(name, static_cast<int64_t>(image_paths.size()));
-        if (fresh) image_paths.push_back(name);
+        const auto [found, fresh] =
+            numbers[several].emplace(name, static_cast<int64_t>(image_paths.size()));
+        if (fresh) {
+          image_paths.push_back(name);
+          among_others.push_back(several);
+        }
         one.images.push_back(found->second);
       }
       const auto add = [&](Conversation part) {
@@ -191,8 +196,9 @@ struct ConversationSource::Impl {
   std::string mark;
   // Of JSON files:
   std::vector<std::string> files, image_paths;
+  std::vector<bool> among_others;  // of each path
   std::vector<Item> list;
-  std::unordered_map<std::string, int64_t> numbers;
+  std::unordered_map<std::string, int64_t> numbers[2];  // of images alone and among others
   // Of shards; an image has its sample's number:
   std::optional<ShardSet> shards;
   std::vector<SampleRef> refs;
@@ -227,6 +233,10 @@ io::Image ConversationSource::image(int64_t number) const {
                                 "start from",
                                 path.string()));
   return decode(io::read_file(path), path.string());
+}
+
+bool ConversationSource::among_others(int64_t number) const {
+  return !impl_->shards && impl_->among_others[static_cast<size_t>(number)];
 }
 
 std::string ConversationSource::image_name(int64_t number) const {

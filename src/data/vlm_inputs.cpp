@@ -75,11 +75,14 @@ std::optional<int64_t> visual_tokens(const checkpoint::VlmFolder& folder) {
   return view_tokens(folder);
 }
 
-std::function<VisualInput(const io::Image&)> visual_transform(const checkpoint::VlmFolder& folder) {
+std::function<VisualInput(const io::Image&, bool)> visual_transform(
+    const checkpoint::VlmFolder& folder) {
   const auto tiles = tiles_of(folder);
   const auto tokens = view_tokens(folder);
-  return [tiling = folder.tiling, tiles, tokens, tokenizer = folder.tokenizer,
-          placeholder = folder.model->options.image_token](const io::Image& image) {
+  return [alone = folder.tiling, several = vision::among_others(folder.tiling), tiles, tokens,
+          tokenizer = folder.tokenizer, placeholder = folder.model->options.image_token](
+             const io::Image& image, bool among_others) {
+    const auto& tiling = among_others ? several : alone;
     const auto cut = vision::to_tiles({image}, tiling);
     const auto layout = vision::tiled({image.height, image.width}, tiling);
     VisualInput out{.pixels = cut.pixels, .tokens = tokens * cut.pixels.size(0)};
@@ -109,7 +112,7 @@ Placement view_placement(const vision::Resolution& picture, const vision::Tiling
 ReadVisual visual_reader(const checkpoint::VlmFolder& folder,
                          std::shared_ptr<const ConversationSource> source) {
   return [transform = visual_transform(folder), source = std::move(source)](int64_t number) {
-    return transform(source->image(number));
+    return transform(source->image(number), source->among_others(number));
   };
 }
 

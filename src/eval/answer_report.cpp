@@ -62,10 +62,11 @@ void add_answers(report::HtmlReport& page, const AskedModel& model,
                     "add_answers: expects an answer for each question, got ", answers.size(),
                     " for ", asked.size());
   auto vlm = model.folder.model;
-  const auto picture_of = [&](size_t i) {  // what the model saw, if it saw one
-    const auto& shown = asked[i].question.images;
-    return model.source.image((shown.empty() ? asked[i].images : shown).front());
+  const auto shown = [&](size_t i) {  // what the model saw, if it saw one
+    const auto& seen = asked[i].question.images;
+    return (seen.empty() ? asked[i].images : seen).front();
   };
+  const auto picture_of = [&](size_t i) { return model.source.image(shown(i)); };
   const auto places = [&](size_t i, const io::Image& picture) {
     return places_of(asked[i], answers[i].text, picture, *options.boxes);
   };
@@ -105,8 +106,11 @@ void add_answers(report::HtmlReport& page, const AskedModel& model,
       page.pictures(pair);
       return;
     }
+    const auto tiling = model.source.among_others(shown(i))
+                            ? vision::among_others(model.folder.tiling)
+                            : model.folder.tiling;
     const auto overlay = [&](const at::Tensor& map, int64_t side) {
-      return io::encode_jpeg(map_overlay(at_most(picture, side), map, model.folder.tiling));
+      return io::encode_jpeg(map_overlay(at_most(picture, side), map, tiling));
     };
     pair.push_back({overlay(maps.mean(0), options.side), "what the answer rests on"});
     std::vector<report::Picture> tokens;

@@ -100,6 +100,11 @@ std::vector<int64_t> mean_color(const std::vector<double>& mean) {
   return out;
 }
 
+TilingOptions among_others(TilingOptions options) {
+  if (options.tiling == Tiling::anyres && options.pad_several) options.tiling = Tiling::pad;
+  return options;
+}
+
 TiledImage tiled(const Resolution& image, const TilingOptions& options) {
   check(options);
   TORCH_CHECK_VALUE(image.height > 0 && image.width > 0,

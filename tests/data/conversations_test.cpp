@@ -128,6 +128,26 @@ TEST(ConversationSource, ReadsListsAndCountsWhatIsNone) {
   EXPECT_EQ(alone.read(1).messages[0].content, "<image>\nQ2");
 }
 
+TEST(ConversationSource, AnImageAmongOthersIsNotTheSameAlone) {
+  const TempFolder folder;
+  std::ofstream(folder / "a.json") << R"([
+    {"id": "one", "image": "x.png", "conversations": [
+      {"from": "human", "value": "<image>\nQ"}, {"from": "gpt", "value": "A"}]},
+    {"id": "two", "image": ["y.png", "x.png"], "conversations": [
+      {"from": "human", "value": "<image><image>\nQ"}, {"from": "gpt", "value": "B"}]},
+    {"id": "again", "image": "x.png", "conversations": [
+      {"from": "human", "value": "<image>\nQ2"}, {"from": "gpt", "value": "C"}]}])";
+  const ConversationSource source({.data = folder / "a.json"});
+  EXPECT_EQ(source.images(), 3);
+  EXPECT_THAT(source.read(0).images, ElementsAre(0));
+  EXPECT_THAT(source.read(1).images, ElementsAre(1, 2));
+  EXPECT_THAT(source.read(2).images, ElementsAre(0));
+  EXPECT_EQ(source.image_name(0), source.image_name(2));
+  EXPECT_FALSE(source.among_others(0));
+  EXPECT_TRUE(source.among_others(1));
+  EXPECT_TRUE(source.among_others(2));
+}
+
 TEST(ConversationSource, LeavesOutWhatAnotherListNames) {
   const TempFolder folder;
   std::ofstream(folder / "a.json") << two_conversations();

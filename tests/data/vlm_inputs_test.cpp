@@ -49,13 +49,36 @@ TEST(VisualTransform, TellsHowManyTokensAnImageBecomes) {
                                                      ? std::optional<int64_t>(4)
                                                      : std::nullopt);
     for (const auto& [width, height] : {std::pair<int64_t, int64_t>{8, 8}, {20, 9}, {9, 31}}) {
-      const auto seen = transform(picture(width, height));
+      const auto seen = transform(picture(width, height), false);
       EXPECT_EQ(seen.row.defined(), tiling == Tiling::anyres);
       weft::EncoderInput images{.data = seen.pixels};
       if (seen.row.defined()) images.images = seen.row.unsqueeze(0);
       const auto tokens = folder.model->embed_images(images);
       EXPECT_EQ(tokens.size(0) * tokens.size(1), seen.tokens) << width << " x " << height;
     }
+  }
+}
+
+// LLaVA-OneVision has no tiles of several images, LLaVA-NeXT has them of each.
+TEST(VisualTransform, OneOfSeveralImagesIsPaddedWhereTheModelHasItSo) {
+  using weft::vision::Tiling;
+  for (const bool pad : {false, true}) {
+    auto folder = folder_of(Tiling::anyres);
+    folder.tiling.pad_several = pad;
+    const auto transform = weft::data::visual_transform(folder);
+    const auto image = picture(20, 9);
+    const auto alone = transform(image, false), several = transform(image, true);
+    EXPECT_GT(alone.pixels.size(0), 1);
+    auto padded = folder.tiling;
+    padded.tiling = pad ? Tiling::pad : Tiling::anyres;
+    const auto expected = weft::vision::to_tiles({image}, padded);
+    EXPECT_TRUE(at::equal(several.pixels, expected.pixels));
+    EXPECT_TRUE(at::equal(several.row, expected.images[0]));
+    EXPECT_EQ(several.tokens, pad ? 4 + 1 : alone.tokens);  // a newline behind them
+    EXPECT_EQ(
+        folder.model->embed_images({.data = several.pixels, .images = several.row.unsqueeze(0)})
+            .size(1),
+        several.tokens);
   }
 }
 
@@ -102,7 +125,7 @@ TEST(VisualTransform, WritesWhatStandsAroundTheTiles) {
   const auto text = [](Tiling tiling, int64_t width, int64_t height) {
     auto folder = folder_of(tiling);
     folder.tokenizer = byte_tokenizer();
-    const auto seen = weft::data::visual_transform(folder)(picture(width, height));
+    const auto seen = weft::data::visual_transform(folder)(picture(width, height), false);
     EXPECT_EQ(std::ranges::count(seen.ids, kPlaceholder), seen.ids.empty() ? 0 : seen.tokens);
     std::string out;
     std::vector<int64_t> words;
@@ -125,7 +148,7 @@ TEST(VisualTransform, WritesWhatStandsAroundTheTiles) {
   auto folder = folder_of(Tiling::split);
   folder.tiling.do_image_splitting = false;
   folder.tokenizer = byte_tokenizer();
-  const auto whole = weft::data::visual_transform(folder)(picture(16, 16));
+  const auto whole = weft::data::visual_transform(folder)(picture(16, 16), false);
   EXPECT_EQ(whole.tokens, 4);
   std::vector<int64_t> words;
   for (const auto id : whole.ids)

@@ -131,6 +131,74 @@ class Splice(unittest.TestCase):
         torch.library.opcheck(torch.ops.weft._splice.default, (self.embeddings.flatten(0, 1), self.visual, self.mask.flatten()))
 
 
+class RmsNorm(unittest.TestCase):
+    """Against torch's and Llama's."""
+
+    def setUp(self):
+        torch.manual_seed(0)
+        self.x, self.weight = torch.randn(2, 7, 40).requires_grad_(), torch.rand(40).requires_grad_()
+
+    def test_equals_torch_and_llama(self):
+        from transformers.models.llama.modeling_llama import LlamaRMSNorm
+        llama = LlamaRMSNorm(40, 1e-5)
+        llama.weight = torch.nn.Parameter(self.weight.detach().clone())
+        ours, above = torch.ops.weft.rms_norm(self.x, self.weight, 1e-5), torch.rand(2, 7, 40)
+        theirs = torch.nn.functional.rms_norm(self.x, (40,), self.weight, 1e-5)
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(ours, llama(self.x), rtol=1e-5, atol=1e-6)
+        inputs = self.x, self.weight
+        torch.testing.assert_close(torch.autograd.grad(ours, inputs, above), torch.autograd.grad(theirs, inputs, above), rtol=1e-5, atol=1e-5)
+
+    def test_opcheck(self):
+        for x in (self.x, self.x.detach().transpose(0, 1).requires_grad_(), self.x.detach().bfloat16().requires_grad_()):
+            for weight in (self.weight, None):
+                torch.library.opcheck(torch.ops.weft.rms_norm.default, (x, weight, 1e-5))
+                torch.library.opcheck(torch.ops.weft._rms_norm.default, (x, weight, 1e-5))
+
+
+class GatedLinear(unittest.TestCase):
+    FORMULAS = {"silu": F.silu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh")}
+
+    def setUp(self):
+        torch.manual_seed(0)
+        self.inputs = [torch.randn(*s, dtype=torch.float64, requires_grad=True) for s in ((2, 5, 6), (2, 5, 6), (3, 6), (3,))]
+
+    def test_equals_the_formula_with_gradients(self):
+        for name, activate in self.FORMULAS.items():
+            gate, up, weight, bias = self.inputs
+            ours, theirs = torch.ops.weft.gated_linear(*self.inputs, name), F.linear(activate(gate) * up, weight, bias)
+            torch.testing.assert_close(ours, theirs)
+            above = torch.rand_like(ours)
+            torch.testing.assert_close(torch.autograd.grad(ours, self.inputs, above), torch.autograd.grad(theirs, self.inputs, above))
+
+    def test_gradients_of_gradients(self):
+        for name in self.FORMULAS:
+            work = lambda *inputs: torch.ops.weft.gated_linear(*inputs, name)
+            self.assertTrue(torch.autograd.gradcheck(work, self.inputs))
+            self.assertTrue(torch.autograd.gradgradcheck(work, self.inputs))
+
+    def test_opcheck(self):
+        for dtype in (torch.float32, torch.bfloat16):
+            inputs = [t.detach().to(dtype).requires_grad_() for t in self.inputs]
+            gate, up, weight = (t.detach() for t in inputs[:3])
+            for number, name in enumerate(self.FORMULAS):
+                torch.library.opcheck(torch.ops.weft.gated_linear.default, (*inputs, name))
+                torch.library.opcheck(torch.ops.weft.gated_linear.default, (gate, up, weight, None, name))
+                torch.library.opcheck(torch.ops.weft._gated.default, (*inputs[:2], number))
+                torch.library.opcheck(torch.ops.weft._gated_backward.default, (torch.rand_like(gate), gate, up, number, [True, False, True]))
+
+    def test_autocast_is_that_of_a_linear_layer(self):
+        inputs = [t.detach().float() for t in self.inputs]
+        with torch.autocast("cpu", torch.bfloat16):
+            out = torch.ops.weft.gated_linear(*inputs)
+        self.assertEqual(out.dtype, torch.bfloat16)
+        self.assertTrue(out.equal(torch.ops.weft.gated_linear(*(t.bfloat16() for t in inputs))))
+
+    def test_names_the_activations(self):
+        with self.assertRaisesRegex(ValueError, "activation must be silu, gelu or gelu_tanh, got relu"):
+            torch.ops.weft.gated_linear(*self.inputs, "relu")
+
+
 class Rope(unittest.TestCase):
     """Against transformers' functions, as its models call them."""
 

@@ -55,6 +55,7 @@ def write(out):
     vlms.save_model("paligemma", 0, transformers.PaliGemmaConfig(**draw), generator, out / "model")
     image_processor.save_pretrained(out / "model")
     processor.tokenizer.save_pretrained(out / "model")
+    processor.save_pretrained(out / "processor")
     pixels = torch.randint(0, 256, (side, side, 3), generator=generator, dtype=torch.uint8)
     picture = Image.fromarray(pixels.numpy())
     picture.save(out / "picture.png")

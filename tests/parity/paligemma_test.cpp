@@ -60,9 +60,14 @@ TEST(ParityPaligemma, ConversationsAreWhatTheProcessorMakesOfThem) {
   const auto expected = weft::Json::read(work / "prompts.json");
   const auto rows = expected.at("rows");
   auto loaded = load_vlm(work / "model");
-  const auto seen =
-      weft::data::visual_transform(loaded)(weft::io::read_image((work / "picture.png").string()));
+  const auto seen = weft::data::visual_transform(loaded)(
+      weft::io::read_image((work / "picture.png").string()), false);
   expect_rows(loaded, rows, seen.tokens);
+  // The same from what transformers 5 writes for a processor.
+  std::filesystem::copy(work / "model", work / "bare");
+  std::filesystem::remove(work / "bare" / "preprocessor_config.json");
+  std::filesystem::copy(work / "processor" / "processor_config.json", work / "bare");
+  EXPECT_EQ(weft::to_json(load_vlm(work / "bare").tiling), weft::to_json(loaded.tiling));
 
   const at::NoGradGuard no_grad;
   const auto prompt = weft::data::to_lm_input(tokens_of(loaded, rows.at(0), seen.tokens));

@@ -29,9 +29,14 @@ INTERNVL_TEMPLATE = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n'}}{% if message['content'] is string %}{{ message['content'] }}{% else %}"
     "{% for content in message['content'] %}{% if content['type'] == 'image' %}{{ '<IMG_CONTEXT>\\n' }}{% elif content['type'] == 'text' %}{{ content['text'] }}"
     "{% endif %}{% endfor %}{% endif %}{{'<|im_end|>\\n'}}{% endfor %}{% if add_generation_prompt %}{{'<|im_start|>assistant\\n' }}{% endif %}")
+ONEVISION_TEMPLATE = (
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + ' '}}{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}"
+    "{{ '<image>\n' }}{% endfor %}{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] }}{% endfor %}"
+    "{{'<|im_end|>'}}{% endfor %}{% if add_generation_prompt %}{{'<|im_start|>assistant\n' }}{% endif %}")
 # Not all that is written around images is a token of its own: Idefics3's <global-img> is text.
 SPECIAL = {"idefics3": ["<image>", "<fake_token_around_image>", "<end_of_utterance>", *(f"<row_{i}_col_{j}>" for i in (1, 2) for j in (1, 2, 3))],
-           "internvl": ["<IMG_CONTEXT>", "<img>", "</img>", "<|im_start|>", "<|im_end|>", "<video>"]}
+           "internvl": ["<IMG_CONTEXT>", "<img>", "</img>", "<|im_start|>", "<|im_end|>", "<video>"],
+           "llava_onevision": ["<image>", "<|im_start|>", "<|im_end|>", "<video>"]}
 SIZES = [(40, 40), (61, 40), (23, 50), (7, 90), (101, 9)]
 CONVERSATIONS = [([0], ["What is it?"]), ([1, 2], ["Which differ?", "Both.", "And why\nis that?"]), ([3, 4, 0], ["Look!"]), ([], ["No image?"])]
 
@@ -53,6 +58,9 @@ def processor_of(family, folder, config, tokenizer):
     grid = side // families.side_of(config["vision_config"]["patch_size"])
     if family == "idefics3":
         preprocessor = dict(image_processor_type="Idefics3ImageProcessor", size=dict(longest_edge=4 * side), max_image_size=dict(longest_edge=side))
+    elif family == "llava_onevision":
+        preprocessor = dict(image_processor_type="LlavaOnevisionImageProcessor", size=dict(height=side, width=side),
+                            image_grid_pinpoints=config["image_grid_pinpoints"])
     else:
         preprocessor = dict(image_processor_type="GotOcr2ImageProcessor", size=dict(height=side, width=side), min_patches=1, max_patches=6)
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
@@ -60,6 +68,11 @@ def processor_of(family, folder, config, tokenizer):
     if family == "idefics3":
         fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
         return transformers.Idefics3Processor(images, fast, image_seq_len=(grid // config["scale_factor"]) ** 2, chat_template=IDEFICS_TEMPLATE)
+    if family == "llava_onevision":
+        fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>")
+        return transformers.LlavaOnevisionProcessor(images, fast, transformers.LlavaOnevisionVideoProcessor(), num_image_tokens=grid**2,
+                                                    vision_feature_select_strategy="full", chat_template=ONEVISION_TEMPLATE,
+                                                    vision_aspect_ratio=config["vision_aspect_ratio"])
     named = dict(start_image_token="<img>", end_image_token="</img>", context_image_token="<IMG_CONTEXT>", video_token="<video>")
     fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", extra_special_tokens=named)
     length = round(grid * config["downsample_ratio"]) ** 2
@@ -89,7 +102,9 @@ def write(family, folder, seed):
         seen = dict(images=[[images[i] for i in numbers]], input_data_format="channels_last") if numbers else {}
         out = processor(text=[prompt], **seen, **(dict(do_rescale=False, do_normalize=False) if numbers else {}))
         if numbers:
-            tiles = out["pixel_values"][0] if family == "idefics3" else out["pixel_values"]
+            tiles = out["pixel_values"]
+            if family != "internvl":
+                tiles = [tile for image in tiles for tile in image]
             (folder / f"{c}.chw").write_bytes(numpy.stack([numpy.asarray(tile) for tile in tiles]).astype(numpy.uint8).tobytes())
         given = processor(text=[prompt], **seen, return_tensors="pt")
         given = {k: v.double() if k == "pixel_values" else v for k, v in given.items() if k != "token_type_ids"}

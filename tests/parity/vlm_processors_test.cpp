@@ -42,7 +42,7 @@ TEST(VlmProcessorsParity, ConversationsAreThoseOfTransformersProcessors) {
             0)
       << weft::io::read_file(made / "log");
   SCOPED_TRACE(weft::io::read_file(made / "log"));  // the seed
-  for (const std::string family : {"idefics3", "internvl"}) {
+  for (const std::string family : {"idefics3", "internvl", "llava_onevision"}) {
     SCOPED_TRACE(family);
     const auto folder = made / family;
     const auto model = weft::checkpoint::load_vlm(folder);
@@ -62,12 +62,12 @@ TEST(VlmProcessorsParity, ConversationsAreThoseOfTransformersProcessors) {
       const auto given = cases.at(c);
       const auto numbers = given.at("images").as_ints();
       std::vector<weft::data::VisualTokens> visual;
-      std::vector<at::Tensor> pixels;
+      std::vector<weft::vision::Tiles> cut;
       std::string marks, tiles;
       for (const auto number : numbers) {
-        const auto seen = transform(images.at(static_cast<size_t>(number)));
+        const auto seen = transform(images.at(static_cast<size_t>(number)), numbers.size() > 1);
         visual.push_back({seen.tokens, seen.ids});
-        pixels.push_back(seen.pixels);
+        cut.push_back({seen.pixels, seen.row});
         marks += c == 2 ? "<image>" : "<image>\n";  // the template decides what stands between
         tiles.append(static_cast<const char*>(seen.pixels.const_data_ptr()), seen.pixels.nbytes());
       }
@@ -80,7 +80,10 @@ TEST(VlmProcessorsParity, ConversationsAreThoseOfTransformersProcessors) {
       const at::NoGradGuard no_grad;
       auto vlm = model.model;
       weft::LmInput input{.ids = at::tensor(prompt.ids, at::kLong).unsqueeze(0)};
-      if (!pixels.empty()) input = vlm->splice(input, vlm->embed_images({.data = at::cat(pixels)}));
+      if (!cut.empty()) {
+        const auto all = weft::vision::join(cut);
+        input = vlm->splice(input, vlm->embed_images({.data = all.pixels, .images = all.images}));
+      }
       EXPECT_EQ(weft::text::generate(*vlm->language, input, {.max_new_tokens = 8}).front().ids,
                 given.at("answer").as_ints());
       if (numbers.empty()) continue;

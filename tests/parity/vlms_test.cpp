@@ -115,6 +115,22 @@ TEST(ParityVlms, SavedFoldersReloadInTransformersWithEqualResults) {
   EXPECT_EQ(status, 0) << weft::io::read_file(log);
 }
 
+// PaliGemma's config.json does not say that its models have prefix attention, the others' that
+// theirs have none.
+TEST(ParityVlms, LayoutsRefuseTheOtherPrefixAttention) {
+  WEFT_NEEDS_REFERENCES();
+  for (const auto& name : weft::checkpoint::vlm_families().names()) {
+    auto folder = weft::checkpoint::load_vlm(weft::parity::references() / name / "0");
+    auto& prefix = folder.model->options.prefix_attention;
+    prefix = !prefix;
+    const weft::test::TempFolder saved;
+    EXPECT_THAT([&] { weft::checkpoint::save_vlm(folder, saved / "model", name); },
+                testing::ThrowsMessage<weft::Error>(testing::AllOf(
+                    testing::HasSubstr(name), testing::HasSubstr("prefix_attention"))));
+    EXPECT_FALSE(fs::exists(saved / "model"));
+  }
+}
+
 // Written anew from the parts, not from the file that was read.
 TEST(ParityVlms, ConfigurationsOfTheirOwnMakingAreTheSameModel) {
   WEFT_NEEDS_REFERENCES();

@@ -1,5 +1,6 @@
 """Training, asking and scoring of vision-language models from outside, with a real encoder and a real language model."""
 import json
+import math
 import pathlib
 import shutil
 import tarfile
@@ -62,6 +63,10 @@ class Llava(unittest.TestCase):
         self.assertEqual(last(run(*ask, "--prompt", "What is in the image?", "--json"))["ids"], answer["ids"])
         talk = run(*ask, stdin="What is in the image?\nIs there a circle?\n")
         self.assertTrue(talk.stdout.startswith(answer["text"]))
+        shown = [json.loads(line) for line in run("inspect", "model", out, "--json").stdout.splitlines()]
+        self.assertEqual([one.get("role", one["family"]) for one in shown], ["vlm", "vision", "language"])
+        self.assertEqual((shown[0]["layout"], shown[0]["tokens_per_image"], shown[0]["tokenizer"]), ("weft", 4, True))
+        self.assertEqual(shown[0]["parameters"], sum(one["parameters"] for one in shown[1:]) + sum(math.prod(t["shape"]) for t in shown[0]["tensors"]))
         score = ["llava_eval", "--model", out, "--data", self.data, "--images", self.images, "--max-new-tokens", 6]
         scored = last(run(*score, "--task", "vqa", "--single-turn", "--limit", 6, "--priors", self.data, "--out", out / "eval"))
         lines = [json.loads(line) for line in (out / "eval/predictions.jsonl").read_text().splitlines()]

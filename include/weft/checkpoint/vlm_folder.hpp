@@ -42,6 +42,9 @@ struct VlmFolder {
 /// name file, field or every weight that does not fit.
 WEFT_API VlmFolder load_vlm(const std::filesystem::path& path, at::ScalarType dtype = at::kFloat);
 
+/// Whether load_vlm() reads `path`, by its config.json.
+WEFT_API bool is_vlm(const std::filesystem::path& path);
+
 /// Writes weft's own folder, or with `layout` one of vlm_families(), which transformers loads
 /// without missing or unexpected weights. It appears whole or not at all, in the place of one that
 /// was there; files in it that are not the model's stay. Error names what the layout cannot

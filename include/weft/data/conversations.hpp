@@ -79,11 +79,14 @@ class WEFT_API ConversationSource {
   explicit ConversationSource(const ConversationSourceOptions& options);
   ~ConversationSource();
 
-  int64_t size() const;    ///< conversations
-  int64_t images() const;  ///< different images
+  int64_t size() const;  ///< conversations
+  /// Different images; one that stands both alone and among others counts twice.
+  int64_t images() const;
   /// Thread-safe, as the others. BadSample says what is damaged.
   Conversation read(int64_t index, int64_t epoch = 0) const;
   io::Image image(int64_t number) const;
+  /// Whether the image is one of several of its conversations, which some models see otherwise.
+  bool among_others(int64_t number) const;
   /// For messages: its path in the data, or the key of its sample.
   std::string image_name(int64_t number) const;
   /// File and conversation, for messages; and its place in there.

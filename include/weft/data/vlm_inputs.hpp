@@ -24,8 +24,8 @@ WEFT_API std::optional<int64_t> visual_tokens(const checkpoint::VlmFolder& folde
 /// holds for an image is what transformers' processors write: with split, "<row_r_col_c>" in front
 /// of each tile, a line break behind each row, "<global-img>" in front of the whole image, and
 /// "<fake_token_around_image>" before all these and at the end; with crop, "<img>" and "</img>"
-/// around all. Thread-safe.
-WEFT_API std::function<VisualInput(const io::Image&)> visual_transform(
+/// around all. Called with the image and whether it is one of several of its sample. Thread-safe.
+WEFT_API std::function<VisualInput(const io::Image&, bool among_others)> visual_transform(
     const checkpoint::VlmFolder& folder);
 
 /// visual_transform() of the images of a source.

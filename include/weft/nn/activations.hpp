@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 #include <ATen/core/Tensor.h>
@@ -10,6 +11,7 @@
 #include <ATen/ops/tanh.h>
 
 #include <weft/core/options.hpp>
+#include <weft/ops/gate_activation.hpp>
 
 namespace weft::nn {
 
@@ -41,6 +43,20 @@ inline at::Tensor activate(const at::Tensor& x, Activation activation) {
       return at::tanh(x);
   }
   TORCH_CHECK_VALUE(false, "activate: unknown activation ", static_cast<int>(activation));
+}
+
+/// The same as ops::gated_linear() names it, or nothing where it has none.
+inline std::optional<ops::GateActivation> gate_activation(Activation activation) {
+  switch (activation) {
+    case Activation::silu:
+      return ops::GateActivation::silu;
+    case Activation::gelu:
+      return ops::GateActivation::gelu;
+    case Activation::gelu_tanh:
+      return ops::GateActivation::gelu_tanh;
+    default:
+      return std::nullopt;
+  }
 }
 
 }  // namespace weft::nn

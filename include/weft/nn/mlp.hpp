@@ -2,6 +2,7 @@
 
 #include <weft/nn/activations.hpp>
 #include <weft/nn/linear.hpp>
+#include <weft/ops/gated_linear.hpp>
 
 namespace weft::nn {
 
@@ -24,7 +25,8 @@ struct MlpOptions {
   }
 };
 
-/// The feed-forward layer of a transformer: fc2(act(fc1(x))), or gated.
+/// The feed-forward layer of a transformer: fc2(act(fc1(x))), or gated, by ops::gated_linear()
+/// where it has the activation and fc2 no adapter.
 class WEFT_API MlpImpl : public torch::nn::Module {
  public:
   explicit MlpImpl(const MlpOptions& o) : options(o) {
@@ -38,8 +40,11 @@ class WEFT_API MlpImpl : public torch::nn::Module {
 
   /// x [..., D] -> [..., D].
   torch::Tensor forward(const torch::Tensor& x) {
-    if (options.gated) return fc2(activate(gate(x), options.activation) * fc1(x));
-    return fc2(activate(fc1(x), options.activation));
+    if (!options.gated) return fc2(activate(fc1(x), options.activation));
+    const auto activation = gate_activation(options.activation);
+    if (activation && !fc2->lora())
+      return ops::gated_linear(gate(x), fc1(x), fc2->weight, fc2->bias, *activation);
+    return fc2(activate(gate(x), options.activation) * fc1(x));
   }
 
   MlpOptions options;

@@ -5,11 +5,11 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/layer_norm.h>
-#include <ATen/ops/rsqrt.h>
 
 #include <weft/core/options.hpp>
 #include <weft/nn/init.hpp>
 #include <weft/nn/module.hpp>
+#include <weft/ops/rms_norm.hpp>
 
 namespace weft::nn {
 
@@ -47,17 +47,13 @@ class WEFT_API NormImpl : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& x) {
     TORCH_CHECK_VALUE(x.dim() > 0 && x.size(-1) == options.size,
                       "Norm: the last dimension must be ", options.size, ", got ", x.sizes());
+    if (options.kind == NormKind::rms_norm) return ops::rms_norm(x, weight, options.eps);
     const bool reduced = x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf;
     const auto wide = reduced ? x.to(at::kFloat) : x;
     const auto scale =
         wide.scalar_type() == weight.scalar_type() ? weight : weight.to(wide.dtype());
-    torch::Tensor out;
-    if (options.kind == NormKind::layer_norm) {
-      const auto shift = bias.defined() ? bias.to(wide.dtype()) : bias;
-      out = at::layer_norm(wide, {options.size}, scale, shift, options.eps);
-    } else {
-      out = wide * at::rsqrt(wide.square().mean(-1, true) + options.eps) * scale;
-    }
+    const auto shift = bias.defined() ? bias.to(wide.dtype()) : bias;
+    const auto out = at::layer_norm(wide, {options.size}, scale, shift, options.eps);
     return reduced && weight.scalar_type() == x.scalar_type() ? out.to(x.scalar_type()) : out;
   }
 

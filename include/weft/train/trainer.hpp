@@ -44,6 +44,9 @@ struct TrainerOptions {
   int64_t max_bad_steps = 10;
   std::string resume = "";
 
+  /// Passes that a loader is to make over the data; 0 = without end, as many as total_steps take.
+  int64_t passes() const { return total_steps > 0 ? 0 : epochs; }
+
   template <class Self, class V>
   static void visit(Self& o, V&& v);
 };
@@ -150,7 +153,7 @@ class WEFT_API Trainer {
 template <class Self, class V>
 void TrainerOptions::visit(Self& o, V&& v) {
   v("epochs", o.epochs, "passes over the training data");
-  v("total_steps", o.total_steps, "length of the schedule in steps; 0 = that of the epochs");
+  v("total_steps", o.total_steps, "length of the schedule in steps, over as many passes as they take; 0 = that of the epochs");
   v("max_steps", o.max_steps, "stop after this many steps of the schedule; 0 = at its end");
   v("lr", o.lr, "peak learning rate");
   v("wd", o.wd, "weight decay of weights with two or more dimensions");

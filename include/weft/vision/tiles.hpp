@@ -26,12 +26,12 @@ struct Resolution {
 };
 
 /// What an encoder sees of an image. `none`: the view of an image transform. `pad`: that of the
-/// image padded to a square with the mean colour (LLaVA-1.5's image_aspect_ratio=pad; LLaVA-
-/// OneVision's for one of several images). `anyres`: the whole image, squashed,
-/// and then the tiles of a larger copy of it (Liu et al., 2024, LLaVA-NeXT). `split`: the tiles of
-/// a copy whose longer side is longest_edge and whose sides are stretched to whole tiles, and then
-/// the whole copy (Idefics3, SmolVLM). `crop`: the tiles of the image stretched to the grid of
-/// nearest aspect ratio, and then the whole image (InternVL 1.5, Chen et al., 2024, section 3.3).
+/// image padded to a square with the mean colour (LLaVA-1.5's image_aspect_ratio=pad). `anyres`:
+/// the whole image, squashed, and then the tiles of a larger copy of it (Liu et al., 2024,
+/// LLaVA-NeXT). `split`: the tiles of a copy whose longer side is longest_edge and whose sides are
+/// stretched to whole tiles, and then the whole copy (Idefics3, SmolVLM). `crop`: the tiles of the
+/// image stretched to the grid of nearest aspect ratio, and then the whole image (InternVL 1.5,
+/// Chen et al., 2024, section 3.3).
 enum class Tiling { none, pad, anyres, split, crop };
 
 struct TilingOptions {
@@ -43,6 +43,8 @@ struct TilingOptions {
   /// anyres: what the larger copy may be, multiples of view.size.
   std::vector<Resolution> grid_pinpoints = {
       {336, 672}, {672, 336}, {672, 672}, {1008, 336}, {336, 1008}};
+  /// anyres: one of several images of a sample is `pad`'s view alone (LLaVA-OneVision).
+  bool pad_several = false;
   int64_t longest_edge = 1456;     ///< split: pixels of the copy's longer side
   bool do_image_splitting = true;  ///< split: false = the whole copy only
   int64_t min_tiles = 1;           ///< crop: of an image, without the whole
@@ -53,6 +55,7 @@ struct TilingOptions {
     v("view", o.view, "the transform of one tile");
     v("tiling", o.tiling, "none, pad, anyres, split or crop");
     v("grid_pinpoints", o.grid_pinpoints, "anyres: sizes that the tiles may have together");
+    v("pad_several", o.pad_several, "anyres: tiles for the only image of a sample alone");
     v("longest_edge", o.longest_edge, "split: the longer side before the cut");
     v("do_image_splitting", o.do_image_splitting, "split: false = the whole image only");
     v("min_tiles", o.min_tiles, "crop: fewest tiles of an image");
@@ -99,6 +102,9 @@ WEFT_API io::Image pad_to_square(const io::Image& image, const std::vector<int64
 
 /// int(255 mean), the colour that LLaVA pads with.
 WEFT_API std::vector<int64_t> mean_color(const std::vector<double>& mean);
+
+/// What holds for an image that is one of several of its sample.
+WEFT_API TilingOptions among_others(TilingOptions options);
 
 /// How an image of that size is cut. Throws c10::ValueError for options that make no sense.
 WEFT_API TiledImage tiled(const Resolution& image, const TilingOptions& options);
