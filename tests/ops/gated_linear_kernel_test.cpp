@@ -62,8 +62,8 @@ static void expect_definition(at::ScalarType dtype, double tolerance) {
       const auto gate = make(3), up = make(1), grad = make(1);
       for (const auto activation :
            {GateActivation::silu, GateActivation::gelu, GateActivation::gelu_tanh}) {
-        const auto g = gate.to(at::kDouble).requires_grad_(true);
-        const auto u = up.to(at::kDouble).requires_grad_(true);
+        const auto g = gate.to(at::kDouble).clone().requires_grad_(true);
+        const auto u = up.to(at::kDouble).clone().requires_grad_(true);
         const auto product = activated(g, activation) * u;
         product.backward(grad.to(at::kDouble));
         for (const int64_t threads : {1, 3, 256}) {

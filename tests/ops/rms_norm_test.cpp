@@ -40,7 +40,7 @@ INSTANTIATE_TEST_SUITE_P(, RmsNorm, testing::ValuesIn(weft::test::devices()),
 TEST_P(RmsNorm, IsTheDefinitionWithGradientsForEveryLayoutAndType) {
   torch::manual_seed(0);
   for (const auto& shape : std::vector<std::vector<int64_t>>{
-           {2, 3, 5, 8}, {1, 1, 1, 1}, {3, 2, 70, 33}, {1, 1, 2, 576}, {2, 0, 3, 4}}) {
+           {2, 3, 5, 8}, {1, 1, 1, 2}, {3, 2, 70, 33}, {1, 1, 2, 576}, {2, 0, 3, 4}}) {
     const auto exact = at::randn(shape, at::kDouble).to(GetParam());
     const auto gain = at::rand({shape.back()}, at::kDouble).to(GetParam());
     for (const auto dtype : {at::kDouble, at::kFloat, at::kBFloat16, at::kHalf}) {
@@ -83,7 +83,7 @@ TEST(RmsNormOp, GradientsComeForWhatWantsThem) {
   EXPECT_TRUE(at::equal(torch::autograd::grad({rms_norm(x, gain)}, {x}, {above})[0], both[0]));
   EXPECT_TRUE(
       at::equal(torch::autograd::grad({rms_norm(data, weight)}, {weight}, {above})[0], both[1]));
-  const auto plain = rms_norm(x, {});
+  const auto plain = rms_norm(x, Tensor());
   EXPECT_TRUE(close(plain, definition(data, {}, 1e-6), 1e-13));
   const auto ones = at::ones({10}, at::kDouble);
   EXPECT_TRUE(close(torch::autograd::grad({plain}, {x}, {above})[0],
@@ -103,6 +103,14 @@ TEST(RmsNormOp, GradientsOfGradientsAreFiniteDifferences) {
     return at::cat({first[0].flatten(), first[1]});
   };
   EXPECT_TRUE(weft::test::gradcheck(twice, {x, weight}));
+}
+
+TEST(RmsNormOp, RowsOfOneElementAreItsSign) {
+  const auto x = at::tensor({-3.0, 2.0}, at::kDouble).view({2, 1}).requires_grad_(true);
+  const auto out = rms_norm(x, at::full(1, 2.0, at::kDouble), 0);
+  EXPECT_TRUE(close(out, at::tensor({-2.0, 2.0}, at::kDouble).view({2, 1}), 1e-15));
+  const auto gradient = torch::autograd::grad({out}, {x}, {at::ones_like(out)})[0];
+  EXPECT_LT(gradient.abs().max().item<double>(), 1e-15);
 }
 
 TEST(RmsNormOp, KeepsStridesOfDenseRows) {
@@ -184,12 +192,12 @@ TEST(RmsNormErrors, NameRuleAndValues) {
       ThrowsMessage<c10::Error>(HasSubstr("rms_norm: weight must be [4], got [3]")));
   EXPECT_THAT(
       [] {
-        rms_norm(at::randn({2, 0}), {});
+        rms_norm(at::randn({2, 0}), Tensor());
       },
       ThrowsMessage<c10::Error>(HasSubstr("with D > 0, got [2, 0]")));
   EXPECT_THAT(
       [] {
-        rms_norm(at::ones({2, 4}, at::kLong), {});
+        rms_norm(at::ones({2, 4}, at::kLong), Tensor());
       },
       ThrowsMessage<c10::Error>(HasSubstr("must be floating, got Long")));
 }

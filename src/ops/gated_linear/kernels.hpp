@@ -43,14 +43,19 @@ WEFT_HOST_DEVICE GateValue<Real> gate_value(Real g) {
   }
 }
 
-/// How many elements are moved by one access: 16 bytes, or one where a tensor is not aligned.
+/// The most elements that one access moves: 16 bytes; of fp64, whose exponential takes the
+/// registers that two would need, one.
+template <class T>
+constexpr uint32_t kWidestGate = std::is_same_v<T, double> ? 1 : 16 / sizeof(T);
+
+/// How many elements are moved by one access: the most, or one where a tensor is not aligned.
 template <class T>
 uint32_t gated_vector(const GatedWork<T>& work) {
   const void* const addresses[] = {work.gate,    work.up,        work.grad,
                                    work.product, work.gate_grad, work.up_grad};
   for (const auto* address : addresses)
     if (reinterpret_cast<uint64_t>(address) % 16 != 0) return 1;
-  return 16 / sizeof(T);
+  return kWidestGate<T>;
 }
 
 /// Elements [first, first + kVector).
@@ -95,9 +100,8 @@ WEFT_HOST_DEVICE void gate_share(const GatedWork<T>& work, int64_t thread, int64
 template <class T, class F>
 void with_gated_case(const GatedWork<T>& work, const F& f) {
   const auto with_vector = [&](auto activation, auto backward) {
-    constexpr uint32_t kWidest = 16 / sizeof(T);
-    if (gated_vector(work) == kWidest)
-      f(std::integral_constant<uint32_t, kWidest>(), activation, backward);
+    if (gated_vector(work) == kWidestGate<T>)
+      f(std::integral_constant<uint32_t, kWidestGate<T>>(), activation, backward);
     else
       f(std::integral_constant<uint32_t, 1>(), activation, backward);
   };
