@@ -56,13 +56,13 @@ inline weft::Json dry_run(torch::nn::Module& model, weft::train::Task& task, int
     all += parameter.numel();
     if (parameter.requires_grad()) trained += parameter.numel();
   }
-  return weft::Json::object({{"samples", samples},
-                             {"batch", step.samples},
-                             {"steps", options.total_steps > 0
-                                           ? options.total_steps
-                                           : task.steps_per_epoch() * options.epochs},
-                             {"loss", step.loss.item<double>()},
-                             {"parameters", all},
-                             {"trained_parameters", trained},
-                             {"seconds", stages.json()}});
+  return weft::Json::object(
+      {{"samples", samples},
+       {"batch", step.samples},
+       {"steps",
+        options.total_steps > 0 ? options.total_steps : task.steps_per_epoch() * options.epochs},
+       {"loss", step.loss.item<double>()},
+       {"parameters", all},
+       {"trained_parameters", trained},
+       {"seconds", stages.json()}});
 }

@@ -153,7 +153,8 @@ class WEFT_API Trainer {
 template <class Self, class V>
 void TrainerOptions::visit(Self& o, V&& v) {
   v("epochs", o.epochs, "passes over the training data");
-  v("total_steps", o.total_steps, "length of the schedule in steps, over as many passes as they take; 0 = that of the epochs");
+  v("total_steps", o.total_steps,
+    "length of the schedule in steps, over as many passes as they take; 0 = that of the epochs");
   v("max_steps", o.max_steps, "stop after this many steps of the schedule; 0 = at its end");
   v("lr", o.lr, "peak learning rate");
   v("wd", o.wd, "weight decay of weights with two or more dimensions");
