@@ -75,9 +75,13 @@ TEST(TilingConfig, ReadsWhatItWrites) {
     options.view.mean = {0.1, 0.2, 0.3};
     options.view.filter = weft::io::Filter::bilinear;
     options.grid_pinpoints = {{16, 32}, {48, 16}};
+    options.pad_several = type == std::string("LlavaOnevisionImageProcessor");
     const auto config = tiling_config(options, type, Json::object({{"kept", 1}}));
     EXPECT_EQ(config.at("kept"), Json(1));
     EXPECT_EQ(weft::to_json(tiling_options(config)), weft::to_json(options));
+    options.pad_several = !options.pad_several;
+    EXPECT_THAT([&] { tiling_config(options, type); },
+                ThrowsMessage<Error>(testing::AllOf(HasSubstr(type), HasSubstr("pad_several"))));
   }
   for (const auto& [type, tiling] : {std::pair{"Idefics3ImageProcessor", Tiling::split},
                                      {"SmolVLMImageProcessor", Tiling::split},
