@@ -5,6 +5,7 @@
 #include <weft/ops/linear_cross_entropy.hpp>
 
 #include "core/fail.hpp"
+#include "data/image_marks.hpp"
 #include "tokenizers/unicode.hpp"
 
 namespace weft::data {
@@ -96,12 +97,7 @@ ConversationEncoder::ConversationEncoder(std::shared_ptr<const tokenizers::Token
 ConversationEncoder::Row ConversationEncoder::row(const std::vector<Message>& messages,
                                                   const std::vector<VisualTokens>& visual,
                                                   bool prompt, const std::string& id) const {
-  size_t marks = 0;
-  for (const auto& message : messages) marks += tokenizers::count_image_marks(message.content);
-  if (marks != visual.size())
-    throw BadSample(BadCause::image_count,
-                    fmt::format("conversation '{}': {} image(s), and {} mark(s) {} in its turns",
-                                id, visual.size(), marks, kImageMark));
+  check_image_marks(messages, visual.size(), id);
   if (!placeholder_.empty() && placeholder_ != kImageMark)
     for (const auto& message : messages)
       if (tokenizers::count_image_marks(message.content, placeholder_) > 0)

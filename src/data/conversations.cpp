@@ -1,5 +1,6 @@
 #include <filesystem>
 #include <optional>
+#include <system_error>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -128,7 +129,11 @@ struct ConversationSource::Impl {
         list.push_back({std::move(part), file, static_cast<uint32_t>(place)});
       };
       if (!options.alone) return add(std::move(one));
-      for (auto& part : single_turns(one)) add(std::move(part));
+      try {
+        for (auto& part : single_turns(one)) add(std::move(part));
+      } catch (const BadSample& error) {
+        bad.add(error.cause(), path, place, error.what());
+      }
     });
     const auto all = fmt::format("{} {} {} {}", mark, fs::path(path).filename().string(),
                                  fs::file_size(path), list.size());
@@ -227,12 +232,19 @@ io::Image ConversationSource::image(int64_t number) const {
     return decode(image_bytes(sample), fmt::format("{}: sample '{}'", sample.shard, sample.key));
   }
   const auto path = fs::path(impl_->options.images) / impl_->image_paths[i];
-  if (!fs::is_regular_file(path))
+  std::error_code none;
+  if (!fs::is_regular_file(path, none))
     throw BadSample(BadCause::missing_image,
                     fmt::format("{}: no such file; --images names the folder that paths of images "
                                 "start from",
                                 path.string()));
-  return decode(io::read_file(path), path.string());
+  std::string bytes;
+  try {
+    bytes = io::read_file(path);
+  } catch (const Error& error) {
+    throw BadSample(BadCause::read_error, error.what());
+  }
+  return decode(bytes, path.string());
 }
 
 bool ConversationSource::among_others(int64_t number) const {
