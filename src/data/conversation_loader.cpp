@@ -186,6 +186,7 @@ struct ConversationLoader::Impl {
   std::optional<ConversationBatch> next() {
     const auto start = std::chrono::steady_clock::now();
     std::optional<ConversationBatch> out;
+    int64_t empty = 0;
     while (auto done = jobs.next()) {
       auto& [plan, made] = *done;
       taken_epoch = plan.last ? plan.epoch + 1 : plan.epoch;
@@ -200,6 +201,9 @@ struct ConversationLoader::Impl {
       if (options.world > 1)
         fail(ErrorKind::bad_data, "all conversations of rank {} in a step are damaged: {}",
              options.rank, bad.summary());
+      if (++empty == rows.batches())
+        fail(ErrorKind::bad_data, "no conversation of a whole pass could be used: {}",
+             bad.summary());
     }
     waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return out;
@@ -270,8 +274,8 @@ std::vector<ConversationTokens> ConversationLoader::peek(int64_t count) {
       try {
         for (auto& tokens : impl_->encode(one, 0, visuals, conversation))
           out.push_back(std::move(tokens));
-      } catch (const BadSample&) {
-        continue;  // next() counts it
+      } catch (const BadSample& error) {
+        impl_->count_damage({Damage{one, error.cause(), error.what()}});
       }
     }
   return out;
