@@ -202,8 +202,7 @@ struct ConversationLoader::Impl {
         fail(ErrorKind::bad_data, "all conversations of rank {} in a step are damaged: {}",
              options.rank, bad.summary());
       if (++empty == rows.batches())
-        fail(ErrorKind::bad_data, "no conversation of a whole pass could be used: {}",
-             bad.summary());
+        fail(ErrorKind::bad_data, "a whole pass gave no conversation: {}", bad.summary());
     }
     waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return out;
@@ -229,10 +228,8 @@ struct ConversationLoader::Impl {
     const auto own = identity();
     for (const auto& key : own.keys())
       if (!(state.get(key) == own.at(key)))
-        fail(
-            "data position: was saved with {} = {}, but this run has {}. Resume with the same, or "
-            "start anew",
-            key, state.get(key).dump(), own.at(key).dump());
+        fail("data position: was saved with {} = {}, but this run has {}. Resume with the same",
+             key, state.get(key).dump(), own.at(key).dump());
     epoch = taken_epoch = state.at("epoch").as_int();
     index = taken_index = state.at("index").as_int();
     bad.restore(state.at("bad"));

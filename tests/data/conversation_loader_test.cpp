@@ -248,7 +248,7 @@ TEST(ConversationLoader, StopsWhereNothingIsLeft) {
   ConversationLoader loader(talks.source, talks.encoder, broken,
                             {.batch_size = 2, .epochs = 0, .max_bad_fraction = 1});
   EXPECT_THAT([&] { loader.next(); },
-              ThrowsMessage<weft::Error>(HasSubstr("no conversation of a whole pass")));
+              ThrowsMessage<weft::Error>(HasSubstr("a whole pass gave no conversation")));
   // Samples that are only looked at count too.
   ConversationLoader strict(talks.source, talks.encoder, broken, {.batch_size = 2});
   EXPECT_THAT([&] { strict.peek(1); },
