@@ -108,11 +108,10 @@ TEST(AnswerAttention, TakesPlaceholdersOfTheAnswerForWords) {
   const auto question = about("What is it?", {1});
   const auto prompt = asked.encoder.prompt(question.messages, question.images, {4});
   const auto visual = asked.vlm->see({.data = SmallTalks::pixels_of(1).pixels});
-  const auto found =
-      weft::eval::answer_attention(*asked.vlm, prompt, {7, kPlaceholder, 9}, visual);
+  const auto found = weft::eval::answer_attention(*asked.vlm, prompt, {7, kPlaceholder, 9}, visual);
   EXPECT_EQ(found.sizes(), (std::vector<int64_t>{3, 4}));
-  EXPECT_TRUE(torch::equal(
-      found, weft::eval::answer_attention(*asked.vlm, prompt, {7, 0, 9}, visual)));
+  EXPECT_TRUE(
+      torch::equal(found, weft::eval::answer_attention(*asked.vlm, prompt, {7, 0, 9}, visual)));
 }
 
 // The definition: the mean over layers and heads, of the rows that predict the answer.
