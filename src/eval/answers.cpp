@@ -136,6 +136,7 @@ std::vector<VisualAnswer> answer(models::VlmImpl& model, const data::Conversatio
   const auto flush = [&](std::vector<Prompt>& batch) {
     if (batch.empty()) return;
     auto text = to_input(batch);
+    model.check_ids(text.ids);
     text.ids = text.ids.to(device_of(model));
     text.mask = text.mask.to(device_of(model));
     if (text.spans.defined()) text.spans = text.spans.to(device_of(model));

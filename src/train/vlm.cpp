@@ -24,6 +24,7 @@ LmInput vlm_input(models::VlmImpl& model, const data::ConversationBatch& batch,
                   const eval::VisualFeatures* features) {
   const auto device = model.language->parameters().front().device();
   auto text = batch.text;
+  model.check_ids(text.ids);
   TORCH_CHECK_VALUE(!model.options.prefix_attention || text.spans.defined(),
                     "vlm_input: a model with prefix_attention needs to be told where the prefixes "
                     "of a batch end (text.spans)");

@@ -15,7 +15,7 @@
 namespace weft::train {
 
 /// What a vision-language model's language model reads of a batch. `features` in the place of the
-/// tower where they are given.
+/// tower where they are given. Throws c10::ValueError for ids of another model's tokenizer.
 WEFT_API LmInput vlm_input(models::VlmImpl& model, const data::ConversationBatch& batch,
                            const eval::VisualFeatures* features = nullptr);
 
