@@ -13,6 +13,16 @@ Tensor move_to(const Tensor& tensor, at::Device device) {
   return tensor.defined() ? tensor.to(device) : tensor;
 }
 
+/// The loss, with a graph to what is trained of connector and tower where the batch has no image
+/// for them: their gradients are 0 then, as LLaVA's, which gives them no rows of an image.
+Tensor reaching_all(const models::VlmImpl& model, Tensor loss) {
+  const torch::nn::Module* const parts[] = {model.connector.get(), model.vision.get()};
+  for (const auto* part : parts)
+    for (const auto& parameter : part->parameters())
+      if (parameter.requires_grad()) loss = loss.add(parameter.flatten().select(0, 0).mul(0));
+  return loss;
+}
+
 }  // namespace
 
 bool trains(const torch::nn::Module& module) {
@@ -55,7 +65,10 @@ Tensor answer_losses(models::VlmImpl& model, const data::ConversationBatch& batc
   const auto head = model.language->head();
   ops::LinearCrossEntropyOptions options{.softcap = head.soft_cap, .reduction = reduction};
   if (head.bias.defined()) options.bias = head.bias;
-  return ops::linear_cross_entropy(hidden, head.weight, batch.targets.to(hidden.device()), options);
+  const auto loss =
+      ops::linear_cross_entropy(hidden, head.weight, batch.targets.to(hidden.device()), options);
+  const bool text_only = batch.numbers.empty() && at::GradMode::is_enabled();
+  return text_only ? reaching_all(model, loss) : loss;
 }
 
 void set_modes(models::VlmImpl& model) {

@@ -20,7 +20,8 @@ WEFT_API LmInput vlm_input(models::VlmImpl& model, const data::ConversationBatch
                            const eval::VisualFeatures* features = nullptr);
 
 /// The cross entropy of the batch's answer tokens, fp32, without the logits of any other: their
-/// mean or sum, [], or each one's, [B, T], 0 for other tokens.
+/// mean or sum, [], or each one's, [B, T], 0 for other tokens. A batch without images gives
+/// connector and tower gradients of 0, so that every step reaches all that is trained.
 WEFT_API Tensor answer_losses(models::VlmImpl& model, const data::ConversationBatch& batch,
                               ops::LossReduction reduction = ops::LossReduction::mean,
                               const eval::VisualFeatures* features = nullptr);
