@@ -88,9 +88,11 @@ StepResult VlmTask::step() {
   if (!batch) return out;
   set_modes(*model_);
   out.loss = answer_losses(*model_, *batch, ops::LossReduction::mean, features_);
-  out.extra = {{"tokens", static_cast<double>(batch->text.mask.sum().item<int64_t>())},
-               {"answer_tokens",
-                static_cast<double>((batch->targets != ops::kIgnoredLabel).sum().item<int64_t>())}};
+  const auto count = [](const Tensor& mask) {
+    return static_cast<double>(mask.sum().item<int64_t>());
+  };
+  out.counts = {{"tokens", count(batch->text.mask)},
+                {"answer_tokens", count(batch->targets != ops::kIgnoredLabel)}};
   return out;
 }
 
