@@ -129,6 +129,7 @@ class Llava(unittest.TestCase):
                  "--batch-size", 4, "--max-steps", 1, "--out", self.work / "dpo"]
         dry = last(run(*train, "--dry-run"))
         self.assertEqual((dry["batch"], dry["samples"], round(dry["loss"], 3)), (4, 8, 0.693))
+        self.assertEqual((dry["steps"], last(run(*train, "--dry-run", "--accum-freq", 2))["steps"]), (2, 1))
         self.assertFalse((self.work / "dpo").exists())
         self.assertAlmostEqual(last(run(*train))["loss"], 0.6931, places=3)
         self.assertIn("take joint or alone", run(*train, "--turns", "shared", status=2).stderr)
