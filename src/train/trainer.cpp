@@ -63,8 +63,8 @@ struct Trainer::Step {
   Clock::time_point begin = Clock::now();
   double loss = 0, grad_norm = 0, data_wait_seconds = 0, epoch = 0;
   int64_t samples = 0, batches = 0, epoch_ends = 0;
-  std::string bad;  // what was not finite
   std::vector<std::pair<std::string, double>> extra, counts;  // sums over the batches
+  std::string bad;                                            // what was not finite
 };
 
 Trainer::Trainer(torch::nn::Module& module, Task& task, const TrainerOptions& options,

@@ -155,11 +155,10 @@ TEST(ConversationSource, AnImageAmongOthersIsNotTheSameAlone) {
 // One file of many that cannot be read, or no file's name at all, is no reason to end a run.
 TEST(ConversationSource, CountsWhatCannotBeRead) {
   const TempFolder folder;
-  std::ofstream(folder / "a.json")
-      << R"([{"id": "one", "image": "large.png", "conversations": [
+  std::ofstream(folder / "a.json") << R"([{"id": "one", "image": "large.png", "conversations": [
               {"from": "human", "value": "<image>Q"}, {"from": "gpt", "value": "A"}]},
              {"id": "two", "image": ")"
-      << std::string(300, 'x') << R"(.png", "conversations": [
+                                   << std::string(300, 'x') << R"(.png", "conversations": [
               {"from": "human", "value": "<image>Q"}, {"from": "gpt", "value": "A"}]},
              {"id": "three", "image": "y.png", "conversations": [
               {"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"},

@@ -74,8 +74,11 @@ TEST(Vlm, PutsVisualTokensInOrderAtTheirPlaceholders) {
 TEST(Vlm, RefusesIdsOfAnotherTokenizer) {
   auto model = make();
   model->check_ids(rows({{0, 19, kImage}}));
-  EXPECT_THAT([&] { model->check_ids(rows({{0, 20}})); },
-              ThrowsMessage<c10::ValueError>(HasSubstr("gives id 20, the model has 20")));
+  EXPECT_THAT(
+      [&] {
+        model->check_ids(rows({{0, 20}}));
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("gives id 20, the model has 20")));
   EXPECT_THROW(model->check_ids(rows({{-1}})), c10::ValueError);
 }
 

@@ -10,9 +10,9 @@
 namespace weft::eval {
 
 struct QuestionOptions {
-  bool blind = false;       ///< without the images and their marks
-  bool first_only = false;  ///< of each conversation
-  int64_t limit = 0;        ///< this many; 0 = all
+  bool blind = false;            ///< without the images and their marks
+  bool first_only = false;       ///< of each conversation
+  int64_t limit = 0;             ///< this many; 0 = all
   data::BadData* bad = nullptr;  ///< counts conversations that cannot be read; null = BadSample
 };
 
