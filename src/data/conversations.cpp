@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 #include <system_error>
@@ -62,6 +63,11 @@ std::unordered_set<std::string> keys_of(const std::string& path) {
   });
   if (out.empty()) fail("{}: holds no id and no image to leave out", path);
   return out;
+}
+
+bool has_image(const Sample& sample) {
+  return std::ranges::any_of(
+      kImageExtensions, [&](const char* extension) { return sample.fields.contains(extension); });
 }
 
 io::Image decode(std::string_view bytes, const std::string& name) {
@@ -145,7 +151,7 @@ struct ConversationSource::Impl {
       fail(ErrorKind::usage,
            "{}: questions of shards cannot be samples of their own; take the turns 'shared'",
            options.data);
-    shards.emplace(options.data, SampleNeeds{.caption = false}, bad);
+    shards.emplace(options.data, SampleNeeds{.image = false, .caption = false}, bad);
     const auto sizes = shards->sizes();
     for (uint32_t s = 0; s < sizes.size(); ++s)
       for (uint32_t i = 0; i < sizes[s]; ++i) {
@@ -182,10 +188,11 @@ struct ConversationSource::Impl {
         std::vector<std::string> ignored;
         auto out = to_conversation(json, ignored, place);
         if (out.id.empty()) out.id = sample.key;
-        out.images = {index};
+        if (has_image(sample)) out.images = {index};
         return out;
       }
     }
+    image_bytes(sample);  // BadSample where there is none
     const auto all = captions(sample);
     const auto& caption = all[draw_caption(options.seed, epoch, sample.key, all.size())];
     return {.id = sample.key,

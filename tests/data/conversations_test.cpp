@@ -213,6 +213,20 @@ TEST(ConversationSource, MakesConversationsOfCaptions) {
   EXPECT_EQ(source.image(2).rgb[0], 2);
 }
 
+TEST(ConversationSource, TakesTextsWithoutImagesFromShards) {
+  const TempFolder folder;
+  auto text = sample_of(0), caption = sample_of(1);
+  text.fields = {{"json", R"({"conversations": [{"from": "human", "value": "Q"},
+                                                {"from": "gpt", "value": "A"}]})"}};
+  caption.fields.erase("png");
+  write_shard(folder / "s.tar", {text, caption, sample_of(2)});
+  const ConversationSource source({.data = folder / "s.tar"});
+  EXPECT_EQ(source.size(), 3);
+  EXPECT_TRUE(source.read(0).images.empty());
+  EXPECT_THAT([&] { source.read(1); }, ThrowsMessage<BadSample>(HasSubstr("has no jpg")));
+  EXPECT_THAT(source.read(2).images, ElementsAre(2));
+}
+
 TEST(ConversationSource, ErrorsSayWhatTheDataIs) {
   const TempFolder folder;
   std::ofstream(folder / "a.json") << "{}";
