@@ -6,6 +6,7 @@
 // The prompt goes through the model's chat template, unless --raw. The last line is one JSON
 // object:
 // {"ids": [...], "text": ..., "tokens_per_second": ...}.
+#include <algorithm>
 #include <chrono>
 #include <iostream>
 #include <optional>
@@ -62,6 +63,12 @@ int run(const Options& options, weft::text::GenerateOptions how) {
   // A chat template writes the special tokens itself.
   const auto prompt = tokenizer->encode(chat(options), {.add_special_tokens = options.raw}).ids;
   if (prompt.empty()) throw weft::Error("the prompt holds no token", weft::ErrorKind::usage);
+  const auto known = loaded.model->info().vocab_size;
+  if (const auto id = *std::ranges::max_element(prompt); id >= known)
+    throw weft::Error(std::string("the tokenizer does not fit the model: '") +
+                          tokenizer->token(id) + "' is id " + std::to_string(id) +
+                          ", the model has " + std::to_string(known),
+                      weft::ErrorKind::usage);
   const auto ids = torch::tensor(prompt, torch::kLong).unsqueeze(0);
   const auto stream = tokenizer->stream();
   std::optional<Clock::time_point> first;  // behind the prompt's own pass
@@ -77,7 +84,8 @@ int run(const Options& options, weft::text::GenerateOptions how) {
   const auto rate = out.ids.size() > 1 && seconds.count() > 0
                         ? static_cast<double>(out.ids.size() - 1) / seconds.count()
                         : 0.0;
-  if (!options.json) std::cout << stream->flush() << '\n';
+  // Beams are not told token by token.
+  if (!options.json) std::cout << (how.num_beams > 1 ? out.text : stream->flush()) << '\n';
   std::cout << weft::Json::object({{"ids", out.ids},
                                    {"text", out.text},
                                    {"finished", out.finished},

@@ -5,6 +5,7 @@
 //
 // --attention-map writes what the answer rests on, over the first picture. With --prompt the last
 // line of stdout is one JSON object.
+#include <algorithm>
 #include <chrono>
 #include <iostream>
 #include <optional>
@@ -73,6 +74,7 @@ class Chat {
     prompt_ = encoder_.prompt(messages_, numbers_, tokens_);
     const at::NoGradGuard no_grad;
     auto input = weft::data::to_lm_input(prompt_);
+    folder_.model->check_ids(input.ids);
     if (!numbers_.empty())
       input = folder_.model->splice(input,
                                     folder_.model->connector->connect({.visual = visual_}).tokens);
@@ -83,8 +85,14 @@ class Chat {
                                          std::cout << stream->push(id) << std::flush;
                                        return true;
                                      });
-    if (!options_.json) std::cout << stream->flush() << std::endl;
-    messages_.push_back({.role = "assistant", .content = made.front().text});
+    // Beams are not told token by token.
+    if (!options_.json)
+      std::cout << (how_.num_beams > 1 ? made.front().text : stream->flush()) << std::endl;
+    // Templates write the white space around an answer themselves.
+    const auto& text = made.front().text;
+    const auto begin = std::min(text.find_first_not_of(" \n"), text.size());
+    const auto length = text.find_last_not_of(" \n") + 1 - begin;
+    messages_.push_back({.role = "assistant", .content = text.substr(begin, length)});
     return made.front();
   }
 

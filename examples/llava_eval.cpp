@@ -6,7 +6,8 @@
 // yes-no (POPE), caption (CIDEr-D, BLEU, ROUGE-L), grounding (boxes). With --shuffle-images each
 // question gets another one's images: what a model knows without looking. --out takes
 // predictions.jsonl and report.html. The last line of stdout is one JSON object; its "tokens" are
-// those of all questions, over "seconds.answers" a rate.
+// those of all questions, over "seconds.answers" a rate, and "damaged" are the conversations and
+// questions that could not be asked.
 #include <filesystem>
 #include <iostream>
 #include <optional>
@@ -65,7 +66,8 @@ struct Options {
     v("workers", o.workers, "threads that read images");
     v("max_length", o.max_length, "tokens of a question, the visual ones included");
     v("feature_memory", o.feature_memory,
-      "GB for the images' tokens; the image encoder runs once an image");
+      "GB for the images' tokens, where no fewer are asked about than there are: the image encoder "
+      "then runs once an image");
     v("precision", o.precision, "of weights and activations");
     v("out", o.out, "folder for predictions.jsonl and report.html");
   }
@@ -99,6 +101,7 @@ void write_report(const Options& options, const weft::eval::AskedModel& model,
   page.heading("Result").preformatted(result.dump(2)).heading("Pictures");
   weft::eval::AnswerReportOptions how;
   if (options.task == Task::grounding) how.boxes = formats;
+  how.yes_no = options.task == Task::yes_no;
   weft::eval::add_answers(page, model, asked, answers, how);
   page.write(fs::path(*options.out) / "report.html");
 }
@@ -116,16 +119,21 @@ int run(const Options& options, weft::text::GenerateOptions how) {
                                       .caption_prompt = options.caption_prompt});
   const auto encoder = data::conversation_encoder(folder, options.conversation, options.max_length);
   if (how.end_tokens.empty()) how.end_tokens = data::answer_ends(folder, encoder);
+  auto bad = source->bad();
   auto asked = eval::questions_of(*source, {.blind = options.blind,
                                             .first_only = options.task == Task::caption,
-                                            .limit = options.limit});
+                                            .limit = options.limit,
+                                            .bad = &bad});
   if (options.shuffle_images) eval::shuffle_images(asked, source->images());
   stages.lap("load");
 
   report::Console console;
+  if (bad.total() > 0) console.warning(bad.summary());
   auto read = data::visual_reader(folder, source);
   std::optional<eval::VisualFeatures> features;
-  if (!options.blind && options.feature_memory > 0) {
+  int64_t shown = 0;
+  for (const auto& one : asked) shown += static_cast<int64_t>(one.question.images.size());
+  if (shown > 0 && shown >= source->images() && options.feature_memory > 0) {
     features = eval::VisualFeatures::compute(
         *model, source->images(), read,
         {.workers = options.workers,
@@ -141,6 +149,7 @@ int run(const Options& options, weft::text::GenerateOptions how) {
   const auto answers = eval::answer(*model, encoder, questions, read,
                                     {.batch_size = options.batch_size,
                                      .generate = how,
+                                     .keep_special = options.task == Task::grounding,
                                      .progress = [&](int64_t done) { progress.update(done); }},
                                     features ? &*features : nullptr);
   progress.finish();
@@ -149,10 +158,10 @@ int run(const Options& options, weft::text::GenerateOptions how) {
   std::vector<std::string> said;
   std::vector<eval::VisualAnswer> good;
   std::vector<eval::AskedQuestion> answered;
-  int64_t damaged = 0, prompt_tokens = 0, visual_tokens = 0, answer_tokens = 0;
+  int64_t damaged = bad.total(), prompt_tokens = 0, visual_tokens = 0, answer_tokens = 0;
   for (size_t i = 0; i < asked.size(); ++i) {
     if (!answers[i].damage.empty()) {
-      if (damaged++ == 0) console.warning(answers[i].damage);
+      if (damaged++ == bad.total()) console.warning(answers[i].damage);
       continue;
     }
     said.push_back(answers[i].text);

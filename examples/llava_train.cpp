@@ -238,6 +238,7 @@ int run(Options options) {
   data::ConversationLoader loader(source, encoder, read, order);
   if (options.inspect > 0) {
     show_samples(options, *source, *encoder, read, loader);
+    for (const auto& warning : loader.warnings()) console.warning(warning);
     return 0;
   }
   const auto* kept = features ? &*features : nullptr;

@@ -59,8 +59,9 @@ inline weft::Json dry_run(torch::nn::Module& model, weft::train::Task& task, int
   return weft::Json::object(
       {{"samples", samples},
        {"batch", step.samples},
-       {"steps",
-        options.total_steps > 0 ? options.total_steps : task.steps_per_epoch() * options.epochs},
+       {"steps", options.total_steps > 0
+                     ? options.total_steps
+                     : task.steps_per_epoch() * options.epochs / options.accum_freq},
        {"loss", step.loss.item<double>()},
        {"parameters", all},
        {"trained_parameters", trained},

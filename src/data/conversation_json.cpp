@@ -4,6 +4,7 @@
 #include <weft/data/sample.hpp>
 
 #include "core/fail.hpp"
+#include "data/image_marks.hpp"
 #include "tokenizers/unicode.hpp"
 
 namespace weft::data {
@@ -120,6 +121,7 @@ std::vector<Conversation> single_turns(const Conversation& conversation) {
   const auto& messages = conversation.messages;
   const size_t first = messages.front().role == "system" ? 1 : 0;
   if (messages.size() == first + 2) return {conversation};
+  check_image_marks(messages, conversation.images.size(), conversation.id);
   std::string marks;
   for (size_t i = 0; i < conversation.images.size(); ++i) marks += kImageMark;
   if (!marks.empty()) marks += '\n';

@@ -186,6 +186,7 @@ struct ConversationLoader::Impl {
   std::optional<ConversationBatch> next() {
     const auto start = std::chrono::steady_clock::now();
     std::optional<ConversationBatch> out;
+    int64_t empty = 0;
     while (auto done = jobs.next()) {
       auto& [plan, made] = *done;
       taken_epoch = plan.last ? plan.epoch + 1 : plan.epoch;
@@ -200,6 +201,8 @@ struct ConversationLoader::Impl {
       if (options.world > 1)
         fail(ErrorKind::bad_data, "all conversations of rank {} in a step are damaged: {}",
              options.rank, bad.summary());
+      if (++empty == rows.batches())
+        fail(ErrorKind::bad_data, "a whole pass gave no conversation: {}", bad.summary());
     }
     waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return out;
@@ -225,10 +228,8 @@ struct ConversationLoader::Impl {
     const auto own = identity();
     for (const auto& key : own.keys())
       if (!(state.get(key) == own.at(key)))
-        fail(
-            "data position: was saved with {} = {}, but this run has {}. Resume with the same, or "
-            "start anew",
-            key, state.get(key).dump(), own.at(key).dump());
+        fail("data position: was saved with {} = {}, but this run has {}. Resume with the same",
+             key, state.get(key).dump(), own.at(key).dump());
     epoch = taken_epoch = state.at("epoch").as_int();
     index = taken_index = state.at("index").as_int();
     bad.restore(state.at("bad"));
@@ -270,8 +271,8 @@ std::vector<ConversationTokens> ConversationLoader::peek(int64_t count) {
       try {
         for (auto& tokens : impl_->encode(one, 0, visuals, conversation))
           out.push_back(std::move(tokens));
-      } catch (const BadSample&) {
-        continue;  // next() counts it
+      } catch (const BadSample& error) {
+        impl_->count_damage({Damage{one, error.cause(), error.what()}});
       }
     }
   return out;

@@ -63,11 +63,16 @@ std::vector<int64_t> ConversationRows::order_of(int64_t epoch) const {
     std::copy_n(order.data_ptr<int64_t>(), rows(), out.begin());
   }
   if (!options_.group_by_length) return out;
+  std::vector<int64_t> lengths;  // of the rows
+  for (int64_t i = 0; i < rows(); ++i) lengths.push_back(length(i));
+  const auto longer = [&](int64_t a, int64_t b) {
+    return lengths[static_cast<size_t>(a)] > lengths[static_cast<size_t>(b)];
+  };
   const auto steps = rows() / step();
   for (int64_t first = 0; first < steps; first += kStepsPerBlock) {
     const auto count = std::min(kStepsPerBlock, steps - first);
     const auto begin = out.begin() + first * step(), end = begin + count * step();
-    std::stable_sort(begin, end, [&](int64_t a, int64_t b) { return length(a) > length(b); });
+    std::stable_sort(begin, end, longer);
     const std::vector<int64_t> sorted(begin, end);
     const auto turn = permutation(count, options_.seed + 1 + first, epoch);
     for (int64_t i = 0; i < count; ++i)

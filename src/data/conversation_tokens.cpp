@@ -5,6 +5,7 @@
 #include <weft/ops/linear_cross_entropy.hpp>
 
 #include "core/fail.hpp"
+#include "data/image_marks.hpp"
 #include "tokenizers/unicode.hpp"
 
 namespace weft::data {
@@ -96,12 +97,14 @@ ConversationEncoder::ConversationEncoder(std::shared_ptr<const tokenizers::Token
 ConversationEncoder::Row ConversationEncoder::row(const std::vector<Message>& messages,
                                                   const std::vector<VisualTokens>& visual,
                                                   bool prompt, const std::string& id) const {
-  size_t marks = 0;
-  for (const auto& message : messages) marks += tokenizers::count_image_marks(message.content);
-  if (marks != visual.size())
-    throw BadSample(BadCause::image_count,
-                    fmt::format("conversation '{}': {} image(s), and {} mark(s) {} in its turns",
-                                id, visual.size(), marks, kImageMark));
+  check_image_marks(messages, visual.size(), id);
+  if (!placeholder_.empty() && placeholder_ != kImageMark)
+    for (const auto& message : messages)
+      if (tokenizers::count_image_marks(message.content, placeholder_) > 0)
+        throw BadSample(BadCause::image_count,
+                        fmt::format("conversation '{}': its words hold {}, which the vocabulary "
+                                    "reads as an image; expected {} where images stand",
+                                    id, placeholder_, kImageMark));
   const auto rendered = chat_.render_chat(parts_ ? tokenizers::with_parts(messages) : messages,
                                           {.add_generation_prompt = prompt});
   const auto& text = rendered.text;
@@ -128,7 +131,7 @@ ConversationEncoder::Row ConversationEncoder::row(const std::vector<Message>& me
     const auto encoding = tokenizer_->encode(piece, {.add_special_tokens = false});
     ByteOffsets first(piece), last(piece);
     for (size_t i = 0; i < encoding.ids.size(); ++i) {
-      if (one_text && encoding.ids[i] == options_.image_token) {
+      if (one_text && encoding.ids[i] == options_.image_token && image < visual.size()) {
         add_image();
         continue;
       }
@@ -145,18 +148,24 @@ ConversationEncoder::Row ConversationEncoder::row(const std::vector<Message>& me
     }
     add_text(begin, end);
   };
-  if (!options_.prefix_attention) {
-    add_part(0, text.size());
-    return out;
-  }
   size_t begin = 0;
-  for (const auto& answer : answers) {
-    add_part(begin, answer.begin);
-    if (&answer == &answers.front()) out.prefix = out.ids.size();
-    begin = answer.begin;
-  }
+  if (options_.prefix_attention)
+    for (const auto& answer : answers) {
+      add_part(begin, answer.begin);
+      if (&answer == &answers.front()) out.prefix = out.ids.size();
+      begin = answer.begin;
+    }
   add_part(begin, text.size());
-  if (answers.empty()) out.prefix = out.ids.size();
+  if (options_.prefix_attention && answers.empty()) out.prefix = out.ids.size();
+  int64_t expected = 0;
+  for (const auto& one : visual)
+    expected += one.ids.empty() ? one.count : std::ranges::count(one.ids, options_.image_token);
+  // A tokenizer may read other words as the placeholder too, or not find it beside some.
+  if (const auto found = std::ranges::count(out.ids, options_.image_token); found != expected)
+    throw BadSample(BadCause::image_count,
+                    fmt::format("conversation '{}': its text becomes {} placeholders of visual "
+                                "tokens, its {} image(s) {}",
+                                id, found, visual.size(), expected));
   return out;
 }
 
@@ -191,7 +200,7 @@ ConversationTokens ConversationEncoder::merge(std::vector<Row> rows,
   auto trunk = rows.front().ids.size();
   for (const auto& row : rows) {
     // The token in front of an answer must stand in the answer's own branch.
-    trunk = std::min({trunk, row.first_learned() - 1, row.ids.size()});
+    trunk = std::min({trunk, std::max<size_t>(row.first_learned(), 1) - 1, row.ids.size()});
     const auto [one, other] = std::ranges::mismatch(row.ids, rows.front().ids);
     trunk = std::min(trunk, static_cast<size_t>(one - row.ids.begin()));
   }

@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <system_error>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -61,6 +63,11 @@ std::unordered_set<std::string> keys_of(const std::string& path) {
   });
   if (out.empty()) fail("{}: holds no id and no image to leave out", path);
   return out;
+}
+
+bool has_image(const Sample& sample) {
+  return std::ranges::any_of(
+      kImageExtensions, [&](const char* extension) { return sample.fields.contains(extension); });
 }
 
 io::Image decode(std::string_view bytes, const std::string& name) {
@@ -128,7 +135,11 @@ struct ConversationSource::Impl {
         list.push_back({std::move(part), file, static_cast<uint32_t>(place)});
       };
       if (!options.alone) return add(std::move(one));
-      for (auto& part : single_turns(one)) add(std::move(part));
+      try {
+        for (auto& part : single_turns(one)) add(std::move(part));
+      } catch (const BadSample& error) {
+        bad.add(error.cause(), path, place, error.what());
+      }
     });
     const auto all = fmt::format("{} {} {} {}", mark, fs::path(path).filename().string(),
                                  fs::file_size(path), list.size());
@@ -140,7 +151,7 @@ struct ConversationSource::Impl {
       fail(ErrorKind::usage,
            "{}: questions of shards cannot be samples of their own; take the turns 'shared'",
            options.data);
-    shards.emplace(options.data, SampleNeeds{.caption = false}, bad);
+    shards.emplace(options.data, SampleNeeds{.image = false, .caption = false}, bad);
     const auto sizes = shards->sizes();
     for (uint32_t s = 0; s < sizes.size(); ++s)
       for (uint32_t i = 0; i < sizes[s]; ++i) {
@@ -177,10 +188,11 @@ struct ConversationSource::Impl {
         std::vector<std::string> ignored;
         auto out = to_conversation(json, ignored, place);
         if (out.id.empty()) out.id = sample.key;
-        out.images = {index};
+        if (has_image(sample)) out.images = {index};
         return out;
       }
     }
+    image_bytes(sample);  // BadSample where there is none
     const auto all = captions(sample);
     const auto& caption = all[draw_caption(options.seed, epoch, sample.key, all.size())];
     return {.id = sample.key,
@@ -227,12 +239,19 @@ io::Image ConversationSource::image(int64_t number) const {
     return decode(image_bytes(sample), fmt::format("{}: sample '{}'", sample.shard, sample.key));
   }
   const auto path = fs::path(impl_->options.images) / impl_->image_paths[i];
-  if (!fs::is_regular_file(path))
+  std::error_code none;
+  if (!fs::is_regular_file(path, none))
     throw BadSample(BadCause::missing_image,
                     fmt::format("{}: no such file; --images names the folder that paths of images "
                                 "start from",
                                 path.string()));
-  return decode(io::read_file(path), path.string());
+  std::string bytes;
+  try {
+    bytes = io::read_file(path);
+  } catch (const Error& error) {
+    throw BadSample(BadCause::read_error, error.what());
+  }
+  return decode(bytes, path.string());
 }
 
 bool ConversationSource::among_others(int64_t number) const {

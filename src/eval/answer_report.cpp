@@ -14,7 +14,10 @@ namespace {
 
 constexpr size_t kLookedAt = 97;  // questions that pictures are chosen from, about
 
-bool is_right(const AskedQuestion& asked, const VisualAnswer& answer) {
+bool is_right(const AskedQuestion& asked, const VisualAnswer& answer, bool yes_no) {
+  const auto first = exact_form(asked.answers.front());
+  if (yes_no && (first == "yes" || first == "no"))
+    return pope_says_yes(answer.text) == (first == "yes");
   return std::ranges::any_of(asked.answers, [&](const auto& right) {
     return exact_form(right) == exact_form(answer.text);
   });
@@ -73,8 +76,8 @@ void add_answers(report::HtmlReport& page, const AskedModel& model,
   std::vector<size_t> right, wrong;
   for (size_t i = 0; i < asked.size(); i += std::max<size_t>(1, asked.size() / kLookedAt)) {
     if (asked[i].images.empty() && asked[i].question.images.empty()) continue;
-    const bool good =
-        options.boxes ? is_right(places(i, picture_of(i))) : is_right(asked[i], answers[i]);
+    const bool good = options.boxes ? is_right(places(i, picture_of(i)))
+                                    : is_right(asked[i], answers[i], options.yes_no);
     (good ? right : wrong).push_back(i);
   }
   if (right.empty() && wrong.empty()) {

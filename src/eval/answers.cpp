@@ -87,6 +87,17 @@ LmInput spliced(models::VlmImpl& model, const LmInput& text, EncoderOutput visua
   return model.splice(text, model.connector->connect({.visual = visual}).tokens);
 }
 
+/// An answer's text with its special tokens, but for the end.
+std::string with_special(const text::Generated& made, const data::ConversationEncoder& encoder,
+                         const text::GenerateOptions& how) {
+  auto ids = made.ids;
+  if (!ids.empty() && std::ranges::find(how.end_tokens, ids.back()) != how.end_tokens.end())
+    ids.pop_back();
+  auto text = encoder.tokenizer().decode(ids, /*skip_special=*/false);
+  for (const auto& stop : how.stop) text.resize(std::min(text.size(), text.find(stop)));
+  return text;
+}
+
 /// Rows, and columns, of what a connector makes of one view's tokens; 0 where they have no places.
 int64_t grid_side(const Connector& connector, int64_t tokens) {
   if (const auto* tiles = dynamic_cast<const fusion::AnyResImpl*>(&connector))
@@ -125,18 +136,22 @@ std::vector<VisualAnswer> answer(models::VlmImpl& model, const data::Conversatio
   const auto flush = [&](std::vector<Prompt>& batch) {
     if (batch.empty()) return;
     auto text = to_input(batch);
+    model.check_ids(text.ids);
     text.ids = text.ids.to(device_of(model));
     text.mask = text.mask.to(device_of(model));
     if (text.spans.defined()) text.spans = text.spans.to(device_of(model));
     const auto input = spliced(model, text, see(model, batch, features));
     const auto made =
         text::generate(*model.language, input, options.generate, &encoder.tokenizer());
-    for (size_t i = 0; i < batch.size(); ++i)
-      out[batch[i].question] = {.text = std::string(trimmed(made[i].text)),
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const auto said =
+          options.keep_special ? with_special(made[i], encoder, options.generate) : made[i].text;
+      out[batch[i].question] = {.text = std::string(trimmed(said)),
                                 .ids = made[i].ids,
                                 .prompt_tokens = static_cast<int64_t>(batch[i].tokens.ids.size()),
                                 .visual_tokens = batch[i].visual_tokens,
                                 .finished = made[i].finished};
+    }
     done += static_cast<int64_t>(batch.size());
     batch.clear();
     if (options.progress) options.progress(done);
@@ -163,6 +178,9 @@ at::Tensor answer_attention(models::VlmImpl& model, const data::ConversationToke
   const EvalMode eval(model);
   auto whole = prompt;
   whole.ids.insert(whole.ids.end(), answer.begin(), answer.end() - 1);
+  // No visual token stands behind these.
+  std::ranges::replace(whole.ids.begin() + static_cast<int64_t>(prompt.ids.size()), whole.ids.end(),
+                       model.options.image_token, int64_t{0});
   const auto device = device_of(model);
   auto text = data::to_lm_input(whole);
   text.ids = text.ids.to(device);

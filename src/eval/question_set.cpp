@@ -1,15 +1,33 @@
 #include <algorithm>
 
+#include <weft/data/sample.hpp>
 #include <weft/eval/question_set.hpp>
 #include <weft/tokenizers/conversation.hpp>
 
 namespace weft::eval {
+namespace {
+
+size_t marks_of(const std::vector<tokenizers::Message>& messages) {
+  size_t out = 0;
+  for (const auto& message : messages) out += tokenizers::count_image_marks(message.content);
+  return out;
+}
+
+}  // namespace
 
 std::vector<AskedQuestion> questions_of(const data::ConversationSource& source,
                                         const QuestionOptions& options) {
   std::vector<AskedQuestion> out;
   for (int64_t i = 0; i < source.size(); ++i) {
-    const auto talk = source.read(i);
+    data::Conversation talk;
+    try {
+      talk = source.read(i);
+    } catch (const data::BadSample& error) {
+      if (options.bad == nullptr) throw;
+      options.bad->add(error.cause(), source.file(i), source.offset(i), error.what());
+      continue;
+    }
+    const bool marked = marks_of(talk.messages) == talk.images.size();
     const size_t first = talk.messages.front().role == "system" ? 1 : 0;
     for (size_t k = first; k + 1 < talk.messages.size(); k += 2) {
       AskedQuestion one{.id = talk.id,
@@ -18,6 +36,7 @@ std::vector<AskedQuestion> questions_of(const data::ConversationSource& source,
       const auto end = talk.messages.begin() + static_cast<int64_t>(k) + 1;
       one.question.messages.assign(talk.messages.begin(), end);
       one.question.images = talk.images;
+      if (marked) one.question.images.resize(marks_of(one.question.messages));
       if (options.blind) {
         one.question.images = {};
         for (auto& message : one.question.messages)

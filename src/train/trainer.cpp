@@ -1,6 +1,6 @@
+#include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <unordered_set>
 
 #include <ATen/core/grad_mode.h>
 
@@ -40,36 +40,16 @@ const TrainerOptions& checked(const TrainerOptions& o) {
   return o;
 }
 
-checkpoint::TensorMap to_map(const NamedTensors& tensors) {
-  return {tensors.begin(), tensors.end()};
-}
-
-checkpoint::TensorMap capture_random() {
-  const auto state = nn::RandomState::capture();
-  checkpoint::TensorMap out = {{"cpu", state.cpu}};
-  for (size_t i = 0; i < state.cuda.size(); ++i) out["cuda." + std::to_string(i)] = state.cuda[i];
-  return out;
-}
-
-void restore_random(const checkpoint::TensorMap& tensors) {
-  nn::RandomState state{.cpu = tensors.at("cpu")};
-  for (size_t i = 0; tensors.count("cuda." + std::to_string(i)); ++i)
-    state.cuda.push_back(tensors.at("cuda." + std::to_string(i)));
-  state.restore();
-}
-
-/// The members that differ, as "lr 0.001 -> 0.01"; those that no step depends on are left out.
-std::string changes(const Json& before, const TrainerOptions& options) {
-  std::string out;
-  const auto now = to_json(options);
-  for (const auto& key : now.keys()) {
-    if (key == "resume" || key == "max_steps" || key == "save_every" || key == "keep") continue;
-    const auto then = before.get(key);
-    if (!(then == now.at(key)))
-      out += fmt::format("{}{} {} -> {}", out.empty() ? "" : ", ", key, then.dump(),
-                         now.at(key).dump());
+/// Adds each value to that of its name.
+void add_values(std::vector<std::pair<std::string, double>>& sums,
+                const std::vector<std::pair<std::string, double>>& values) {
+  for (const auto& [name, value] : values) {
+    const auto known = std::ranges::find(sums, name, &std::pair<std::string, double>::first);
+    if (known == sums.end())
+      sums.emplace_back(name, value);
+    else
+      known->second += value;
   }
-  return out;
 }
 
 }  // namespace
@@ -83,8 +63,8 @@ struct Trainer::Step {
   Clock::time_point begin = Clock::now();
   double loss = 0, grad_norm = 0, data_wait_seconds = 0, epoch = 0;
   int64_t samples = 0, batches = 0, epoch_ends = 0;
-  std::string bad;  // what was not finite
-  std::vector<std::pair<std::string, double>> extra;
+  std::vector<std::pair<std::string, double>> extra, counts;  // sums over the batches
+  std::string bad;                                            // what was not finite
 };
 
 Trainer::Trainer(torch::nn::Module& module, Task& task, const TrainerOptions& options,
@@ -154,60 +134,6 @@ bool Trainer::start() {
   return false;
 }
 
-NamedTensors Trainer::saved_tensors() const {
-  auto out = parameters_;
-  std::unordered_set<const void*> seen;
-  for (const auto& item : module_.named_buffers())
-    if (item.value().defined() && seen.insert(item.value().unsafeGetTensorImpl()).second)
-      out.emplace_back(item.key(), item.value());
-  return out;
-}
-
-void Trainer::restore(const checkpoint::Snapshot& snapshot) {
-  const auto path = summary_.snapshot.empty()
-                        ? snapshots_.folder() / fmt::format("step-{:08}", snapshot.step)
-                        : summary_.snapshot;
-  for (const auto* name : {"model", "optimizer", "random"})
-    if (!snapshot.tensors.count(name)) fail("{}: {}.safetensors is missing", path.string(), name);
-  checkpoint::copy_tensors(snapshot.tensors.at("model"), saved_tensors(), path.string());
-  optimizer_.restore(snapshot.tensors.at("optimizer"));
-  if (average_) {
-    if (!snapshot.tensors.count("ema"))
-      fail("{}: ema.safetensors is missing; the run was begun without --ema-decay", path.string());
-    checkpoint::copy_tensors(snapshot.tensors.at("ema"), average_->averages(), path.string());
-  }
-  const auto& state = snapshot.state;
-  if (const auto changed = changes(state.at("options"), options_); !changed.empty())
-    log_.warn("options differ from those of the snapshot: " + changed);
-  summary_.steps = saved_step_ = snapshot.step;
-  summary_.snapshot = path;
-  summary_.samples = state.at("samples").as_int();
-  if (!state.get("loss").is_null()) summary_.loss = state.at("loss").as_double();
-  summary_.skipped = state.at("skipped").as_int();
-  bad_in_a_row_ = state.at("bad_in_a_row").as_int();
-  task_.restore(state.at("task"));
-  // Last, since a task may draw numbers while it restores itself.
-  restore_random(snapshot.tensors.at("random"));
-}
-
-void Trainer::save() {
-  log_.flush();
-  checkpoint::Snapshot snapshot{.step = summary_.steps};
-  snapshot.tensors["model"] = to_map(saved_tensors());
-  snapshot.tensors["optimizer"] = to_map(optimizer_.state());
-  snapshot.tensors["random"] = capture_random();
-  if (average_) snapshot.tensors["ema"] = to_map(average_->averages());
-  snapshot.state =
-      Json::object({{"samples", summary_.samples},
-                    {"loss", std::isfinite(summary_.loss) ? Json(summary_.loss) : Json()},
-                    {"skipped", summary_.skipped},
-                    {"bad_in_a_row", bad_in_a_row_},
-                    {"options", to_json(options_)},
-                    {"task", task_.state()}});
-  summary_.snapshot = snapshots_.save(snapshot);
-  saved_step_ = summary_.steps;
-}
-
 bool Trainer::step() {
   const auto lr =
       learning_rate(options_.lr_scheduler, summary_.steps, total_, options_.warmup, options_.lr);
@@ -267,7 +193,8 @@ void Trainer::accumulate(Step& step) {
     step.epoch = result.epoch;
     step.epoch_ends += result.epoch_end;
     step.data_wait_seconds += result.data_wait_seconds;
-    step.extra = std::move(result.extra);
+    add_values(step.extra, result.extra);
+    add_values(step.counts, result.counts);
     const auto loss = result.loss.item<double>();
     step.loss += loss;
     if (!std::isfinite(loss)) {
@@ -282,6 +209,8 @@ void Trainer::accumulate(Step& step) {
   }
   if (step.batches == 0) return;
   step.loss /= static_cast<double>(step.batches);
+  for (auto& [name, value] : step.extra) value /= static_cast<double>(step.batches);
+  step.extra.insert(step.extra.end(), step.counts.begin(), step.counts.end());
   // The data ended within the step: its gradient is still the mean of what there was.
   if (step.batches < options_.accum_freq && step.bad.empty()) {
     at::NoGradGuard no_grad;

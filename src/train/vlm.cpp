@@ -13,6 +13,16 @@ Tensor move_to(const Tensor& tensor, at::Device device) {
   return tensor.defined() ? tensor.to(device) : tensor;
 }
 
+/// The loss, with a graph to what is trained of connector and tower where the batch has no image
+/// for them: their gradients are 0 then, as LLaVA's, which gives them no rows of an image.
+Tensor reaching_all(const models::VlmImpl& model, Tensor loss) {
+  const torch::nn::Module* const parts[] = {model.connector.get(), model.vision.get()};
+  for (const auto* part : parts)
+    for (const auto& parameter : part->parameters())
+      if (parameter.requires_grad()) loss = loss.add(parameter.flatten().select(0, 0).mul(0));
+  return loss;
+}
+
 }  // namespace
 
 bool trains(const torch::nn::Module& module) {
@@ -24,6 +34,7 @@ LmInput vlm_input(models::VlmImpl& model, const data::ConversationBatch& batch,
                   const eval::VisualFeatures* features) {
   const auto device = model.language->parameters().front().device();
   auto text = batch.text;
+  model.check_ids(text.ids);
   TORCH_CHECK_VALUE(!model.options.prefix_attention || text.spans.defined(),
                     "vlm_input: a model with prefix_attention needs to be told where the prefixes "
                     "of a batch end (text.spans)");
@@ -54,7 +65,10 @@ Tensor answer_losses(models::VlmImpl& model, const data::ConversationBatch& batc
   const auto head = model.language->head();
   ops::LinearCrossEntropyOptions options{.softcap = head.soft_cap, .reduction = reduction};
   if (head.bias.defined()) options.bias = head.bias;
-  return ops::linear_cross_entropy(hidden, head.weight, batch.targets.to(hidden.device()), options);
+  const auto loss =
+      ops::linear_cross_entropy(hidden, head.weight, batch.targets.to(hidden.device()), options);
+  const bool text_only = batch.numbers.empty() && at::GradMode::is_enabled();
+  return text_only ? reaching_all(model, loss) : loss;
 }
 
 void set_modes(models::VlmImpl& model) {
@@ -74,9 +88,11 @@ StepResult VlmTask::step() {
   if (!batch) return out;
   set_modes(*model_);
   out.loss = answer_losses(*model_, *batch, ops::LossReduction::mean, features_);
-  out.extra = {{"tokens", static_cast<double>(batch->text.mask.sum().item<int64_t>())},
-               {"answer_tokens",
-                static_cast<double>((batch->targets != ops::kIgnoredLabel).sum().item<int64_t>())}};
+  const auto count = [](const Tensor& mask) {
+    return static_cast<double>(mask.sum().item<int64_t>());
+  };
+  out.counts = {{"tokens", count(batch->text.mask)},
+                {"answer_tokens", count(batch->targets != ops::kIgnoredLabel)}};
   return out;
 }
 

@@ -37,6 +37,11 @@ void apply_recipe(const VlmRecipe& recipe, const checkpoint::VlmFolder& folder) 
   else
     checkpoint::add_lora(folder, lora);
   for (auto& [name, parameter] : nn::lora_parameters(*model)) parameter.requires_grad_(true);
+  for (auto& [name, layer] : nn::linear_layers(*model)) {
+    if (!layer->lora()) continue;
+    layer->weight.requires_grad_(false);
+    if (layer->bias.defined()) layer->bias.requires_grad_(false);
+  }
 }
 
 GroupRule recipe_rates(const VlmRecipe& recipe, double lr) {

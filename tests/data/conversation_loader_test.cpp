@@ -239,6 +239,26 @@ TEST(ConversationLoader, CountsDamageAndStopsAtTooMuch) {
               ThrowsMessage<weft::Error>(HasSubstr("fewer than one step of 25")));
 }
 
+// A pass that gives nothing would be followed by another one, without end.
+TEST(ConversationLoader, StopsWhereNothingIsLeft) {
+  const Talks talks(6);
+  const auto broken = [](int64_t image) -> VisualInput {
+    throw weft::data::BadSample(BadCause::missing_image, fmt::format("image {} is lost", image));
+  };
+  ConversationLoader loader(talks.source, talks.encoder, broken,
+                            {.batch_size = 2, .epochs = 0, .max_bad_fraction = 1});
+  EXPECT_THAT([&] { loader.next(); },
+              ThrowsMessage<weft::Error>(HasSubstr("a whole pass gave no conversation")));
+  // Samples that are only looked at count too.
+  ConversationLoader strict(talks.source, talks.encoder, broken, {.batch_size = 2});
+  EXPECT_THAT([&] { strict.peek(1); },
+              ThrowsMessage<weft::Error>(HasSubstr("1 of 6 conversations are damaged")));
+  ConversationLoader lenient(talks.source, talks.encoder, broken,
+                             {.batch_size = 2, .max_bad_fraction = 1});
+  EXPECT_TRUE(lenient.peek(1).empty());
+  EXPECT_EQ(lenient.bad().count(BadCause::missing_image), 6);
+}
+
 TEST(ConversationLoader, PreferencesAreTwoRows) {
   const Talks talks(2);
   std::ofstream(talks.folder / "p.json")

@@ -1,5 +1,6 @@
 #include <weft/data/conversation_tokens.hpp>
 #include <weft/data/sample.hpp>
+#include <weft/tokenizers/added_tokens.hpp>
 #include <weft/tokenizers/conversation.hpp>
 
 #include "data/byte_tokenizer.hpp"
@@ -103,6 +104,20 @@ TEST(ConversationEncoder, QuestionsThatCannotShareTheirImagesHaveCopies) {
       EXPECT_EQ(targets, alone.targets) << style;
     }
   }
+  // Without an image `plain` is the answer alone, from its first token on.
+  auto blind = talk();
+  blind.images.clear();
+  blind.messages[0].content = "What is it?";
+  blind.messages[3].content = "A dog too.";
+  const auto bare = encoder("plain", Turns::shared).encode(blind, {});
+  const auto answers = weft::data::single_turns(blind);
+  for (int64_t branch = 1; branch <= 2; ++branch) {
+    const auto alone = encoder("plain").encode(answers[static_cast<size_t>(branch - 1)], {});
+    std::vector<int64_t> targets;
+    for (size_t i = 0; i < bare.ids.size(); ++i)
+      if (bare.branches[i] == 0 || bare.branches[i] == branch) targets.push_back(bare.targets[i]);
+    EXPECT_EQ(targets, alone.targets);
+  }
   // A second question without room leaves its images out too.
   const auto first = encoder().encode(weft::data::single_turns(behind)[0], {7}).ids.size();
   const auto some =
@@ -140,6 +155,25 @@ TEST(ConversationEncoder, CountsMarks) {
   two.images = {5, 6};
   const auto tokens = encoder().encode(two, {2, 4});
   EXPECT_EQ(std::ranges::count(tokens.ids, kImage), 6);
+}
+
+// Words that the vocabulary reads as the placeholder stand for no image: the model would stop at
+// them in the middle of an epoch.
+TEST(ConversationEncoder, CountsWordsThatAreThePlaceholder) {
+  const auto tokenizer =
+      weft::tokenizers::with_added_tokens(*byte_tokenizer(), {"<pic>"}, {.special = true});
+  const auto id = *tokenizer->id("<pic>");
+  const ConversationEncoder text(tokenizer,
+                                 weft::tokenizers::conversation_template("chatml", "/nowhere"),
+                                 ConversationEncoderOptions{.image_token = id});
+  EXPECT_EQ(std::ranges::count(text.encode(talk(), {3}).ids, id), 3);
+  auto said = talk();
+  said.messages[1].content = "A dog <pic>.";
+  EXPECT_THAT([&] { text.encode(said, {3}); },
+              ThrowsMessage<BadSample>(HasSubstr("hold <pic>, which the vocabulary reads")));
+  said.images.clear();
+  said.messages[0].content = "What is <pic>?";
+  EXPECT_THROW(text.encode(said, {}), BadSample);
 }
 
 // A template of parts gets parts; the image's own tokens stand where it writes the mark.

@@ -1,3 +1,4 @@
+#include <filesystem>
 #include <fstream>
 #include <set>
 
@@ -93,6 +94,9 @@ TEST(Conversation, QuestionsAloneKeepTheirImages) {
   EXPECT_EQ(turns[1].messages[0].content, "S");
   EXPECT_EQ(turns[1].messages[2].content, "A2");
   EXPECT_THAT(turns[1].images, ElementsAre(4, 2));
+  talk.images = {4, 2, 7};
+  EXPECT_THAT([&] { weft::data::single_turns(talk); },
+              ThrowsMessage<BadSample>(HasSubstr("3 image(s), and 2 mark(s)")));
 }
 
 std::string two_conversations() {
@@ -148,6 +152,28 @@ TEST(ConversationSource, AnImageAmongOthersIsNotTheSameAlone) {
   EXPECT_TRUE(source.among_others(2));
 }
 
+// One file of many that cannot be read, or no file's name at all, is no reason to end a run.
+TEST(ConversationSource, CountsWhatCannotBeRead) {
+  const TempFolder folder;
+  std::ofstream(folder / "a.json") << R"([{"id": "one", "image": "large.png", "conversations": [
+              {"from": "human", "value": "<image>Q"}, {"from": "gpt", "value": "A"}]},
+             {"id": "two", "image": ")"
+                                   << std::string(300, 'x') << R"(.png", "conversations": [
+              {"from": "human", "value": "<image>Q"}, {"from": "gpt", "value": "A"}]},
+             {"id": "three", "image": "y.png", "conversations": [
+              {"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"},
+              {"from": "human", "value": "Q2"}, {"from": "gpt", "value": "A2"}]}])";
+  std::ofstream(folder / "large.png").close();
+  std::filesystem::resize_file(folder / "large.png", 100'000'001);
+  const ConversationSource source({.data = folder / "a.json", .images = folder.path()});
+  EXPECT_THAT([&] { source.image(0); },
+              ThrowsMessage<BadSample>(HasSubstr("more than the limit of 100000000")));
+  EXPECT_THAT([&] { source.image(1); }, ThrowsMessage<BadSample>(HasSubstr("no such file")));
+  const ConversationSource alone({.data = folder / "a.json", .alone = true});
+  EXPECT_EQ(alone.size(), 2);
+  EXPECT_EQ(alone.bad().count(BadCause::image_count), 1);
+}
+
 TEST(ConversationSource, LeavesOutWhatAnotherListNames) {
   const TempFolder folder;
   std::ofstream(folder / "a.json") << two_conversations();
@@ -185,6 +211,20 @@ TEST(ConversationSource, MakesConversationsOfCaptions) {
   EXPECT_EQ(seen.size(), 3u);
   EXPECT_EQ(source.read(2).messages[0].content, "<image>Q");
   EXPECT_EQ(source.image(2).rgb[0], 2);
+}
+
+TEST(ConversationSource, TakesTextsWithoutImagesFromShards) {
+  const TempFolder folder;
+  auto text = sample_of(0), caption = sample_of(1);
+  text.fields = {{"json", R"({"conversations": [{"from": "human", "value": "Q"},
+                                                {"from": "gpt", "value": "A"}]})"}};
+  caption.fields.erase("png");
+  write_shard(folder / "s.tar", {text, caption, sample_of(2)});
+  const ConversationSource source({.data = folder / "s.tar"});
+  EXPECT_EQ(source.size(), 3);
+  EXPECT_TRUE(source.read(0).images.empty());
+  EXPECT_THAT([&] { source.read(1); }, ThrowsMessage<BadSample>(HasSubstr("has no jpg")));
+  EXPECT_THAT(source.read(2).images, ElementsAre(2));
 }
 
 TEST(ConversationSource, ErrorsSayWhatTheDataIs) {

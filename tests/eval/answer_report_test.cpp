@@ -99,6 +99,17 @@ TEST(AnswerReport, ShowsRightAndWrongAnswersWithWhatTheyRestOn) {
   EXPECT_EQ(count(pictures.report({.pictures = 6}), "(expected: blue)"), 6 * 2);
 }
 
+// A verdict is that of the score beside it.
+TEST(AnswerReport, ReadsYesAndNoAsPopeDoes) {
+  Pictures pictures;
+  pictures.ask("Is there a dog?", "Yes, there is one.", "yes", {0});
+  pictures.ask("Is there a cat?", "There is no cat.", "No", {1});
+  pictures.ask("Is there a cow?", "Yes, there is one.", "no", {2});
+  pictures.ask("Which colour?", "Red", "red", {2});
+  EXPECT_EQ(count(pictures.report(), "(right)"), 2);
+  EXPECT_EQ(count(pictures.report({.yes_no = true}), "(right)"), 3 * 2);
+}
+
 TEST(AnswerReport, GoesWithoutMapsAndWithoutPictures) {
   Pictures pictures;
   pictures.ask("What?", "yes", "yes", {});

@@ -82,6 +82,38 @@ TEST(Answer, TellsWhyThereIsNone) {
   EXPECT_EQ(answers[1].ids.size(), 5u);
 }
 
+// Marks of places may be special tokens, which texts are without.
+TEST(Answer, KeepsSpecialTokensWhereTheyAreAskedFor) {
+  Asked asked;
+  const torch::NoGradGuard no_grad;
+  for (auto& parameter : asked.vlm->language->named_parameters())
+    if (parameter.key() == "norm.weight") parameter.value().zero_();  // all alike: the first, <pad>
+  asked.options.generate.max_new_tokens = 3;
+  const auto said = [&] {
+    return weft::eval::answer(*asked.vlm, asked.encoder, {about("It?", {0})}, SmallTalks::pixels_of,
+                              asked.options)
+        .front();
+  };
+  ASSERT_THAT(said().ids, ElementsAre(0, 0, 0));
+  EXPECT_EQ(said().text, "");
+  asked.options.keep_special = true;
+  EXPECT_EQ(said().text, "<pad><pad><pad>");
+  asked.options.generate.end_tokens = {0};
+  EXPECT_EQ(said().text, "");
+}
+
+// A model that writes the placeholder says nothing of an image.
+TEST(AnswerAttention, TakesPlaceholdersOfTheAnswerForWords) {
+  Asked asked;
+  const auto question = about("What is it?", {1});
+  const auto prompt = asked.encoder.prompt(question.messages, question.images, {4});
+  const auto visual = asked.vlm->see({.data = SmallTalks::pixels_of(1).pixels});
+  const auto found = weft::eval::answer_attention(*asked.vlm, prompt, {7, kPlaceholder, 9}, visual);
+  EXPECT_EQ(found.sizes(), (std::vector<int64_t>{3, 4}));
+  EXPECT_TRUE(
+      torch::equal(found, weft::eval::answer_attention(*asked.vlm, prompt, {7, 0, 9}, visual)));
+}
+
 // The definition: the mean over layers and heads, of the rows that predict the answer.
 TEST(AnswerAttention, IsTheMeanOfWhatTheAnswersPositionsPutOnTheImages) {
   for (const bool prefixes : {false, true}) {

@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <fstream>
 
+#include <weft/data/sample.hpp>
 #include <weft/eval/answer_scores.hpp>
 #include <weft/eval/question_set.hpp>
 #include <weft/io/file.hpp>
 
+#include "data/test_shards.hpp"
 #include "support/gmock.hpp"
 
 namespace question_set_test {
@@ -49,6 +51,34 @@ TEST(QuestionsOf, StandBehindTheTurnsBeforeThem) {
   EXPECT_THAT(asked[1].answers, ElementsAre("[0.00, 0.00, 0.50, 1.00]"));
   EXPECT_THAT(asked[2].answers, ElementsAre("no", "blue"));
   EXPECT_THAT(asked[2].images, ElementsAre(1));
+}
+
+// An image of a later turn has not been shown, and one damaged sample of many is counted.
+TEST(QuestionsOf, AreAboutTheImagesSoFar) {
+  const TempFolder folder;
+  std::ofstream(folder / "a.json") << R"([
+    {"id": "a", "image": ["0.png", "1.png"], "conversations": [
+      {"from": "human", "value": "<image>\nIs it red?"}, {"from": "gpt", "value": "Yes."},
+      {"from": "human", "value": "And <image>?"}, {"from": "gpt", "value": "No."}]},
+    {"id": "b", "image": ["0.png", "1.png"], "conversations": [
+      {"from": "human", "value": "<image>\nIs it red?"}, {"from": "gpt", "value": "Yes."}]}])";
+  const auto asked = weft::eval::questions_of(
+      weft::data::ConversationSource({.data = folder / "a.json", .images = folder.path()}));
+  ASSERT_EQ(asked.size(), 3u);
+  EXPECT_THAT(asked[0].question.images, ElementsAre(0));
+  EXPECT_THAT(asked[0].images, ElementsAre(0, 1));
+  EXPECT_THAT(asked[1].question.images, ElementsAre(0, 1));
+  EXPECT_THAT(asked[2].question.images, ElementsAre(0, 1));  // a mark is missing: answer() says so
+
+  auto damaged = sample_of(1);
+  damaged.fields.erase("txt");
+  damaged.fields["json"] = "{";
+  write_shard(folder / "s.tar", {sample_of(0), damaged});
+  const weft::data::ConversationSource shards({.data = folder / "s.tar"});
+  weft::data::BadData bad;
+  EXPECT_EQ(weft::eval::questions_of(shards, {.bad = &bad}).size(), 1u);
+  EXPECT_EQ(bad.total(), 1);
+  EXPECT_THROW(weft::eval::questions_of(shards), weft::data::BadSample);
 }
 
 TEST(QuestionsOf, MayBeFewerAndWithoutTheirImages) {

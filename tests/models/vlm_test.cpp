@@ -71,6 +71,17 @@ TEST(Vlm, PutsVisualTokensInOrderAtTheirPlaceholders) {
                            model->language->forward(read).logits));
 }
 
+TEST(Vlm, RefusesIdsOfAnotherTokenizer) {
+  auto model = make();
+  model->check_ids(rows({{0, 19, kImage}}));
+  EXPECT_THAT(
+      [&] {
+        model->check_ids(rows({{0, 20}}));
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("gives id 20, the model has 20")));
+  EXPECT_THROW(model->check_ids(rows({{-1}})), c10::ValueError);
+}
+
 TEST(Vlm, ATextWithoutImagesIsTheLanguageModels) {
   auto model = make();
   const auto ids = torch::tensor({{1, 2, 3}});

@@ -81,6 +81,11 @@ class Llava(unittest.TestCase):
         self.assertGreater(scored["tokens"]["prompts"], scored["tokens"]["visual"])
         self.assertGreaterEqual(scored["tokens"]["answers"], 6)
         self.assertEqual(last(run(*score, "--task", "yes-no", "--single-turn", "--limit", 6, "--shuffle-images"))["samples"], 3)
+        some = self.work / "some.json"
+        some.write_text(json.dumps([*self.rows[:2], {"id": "odd", "conversations": []}, {**self.rows[2], "image": "absent.png"}]))
+        damaged = run("llava_eval", "--model", out, "--data", some, "--images", self.images, "--max-new-tokens", 2)
+        self.assertEqual((last(damaged)["samples"], last(damaged)["damaged"]), (4, 3))
+        self.assertIn("found 0 turn(s)", damaged.stderr)
         self.assertGreaterEqual(last(run(*score, "--task", "caption", "--limit", 4, "--blind"))["bleu1"], 0)
 
     def test_tiles_of_larger_copies(self):
@@ -124,6 +129,7 @@ class Llava(unittest.TestCase):
                  "--batch-size", 4, "--max-steps", 1, "--out", self.work / "dpo"]
         dry = last(run(*train, "--dry-run"))
         self.assertEqual((dry["batch"], dry["samples"], round(dry["loss"], 3)), (4, 8, 0.693))
+        self.assertEqual((dry["steps"], last(run(*train, "--dry-run", "--accum-freq", 2))["steps"]), (2, 1))
         self.assertFalse((self.work / "dpo").exists())
         self.assertAlmostEqual(last(run(*train))["loss"], 0.6931, places=3)
         self.assertIn("take joint or alone", run(*train, "--turns", "shared", status=2).stderr)

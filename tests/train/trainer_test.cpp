@@ -52,7 +52,8 @@ struct Toy : weft::train::Task {
             .epoch = static_cast<double>(position) / 10,
             .epoch_end = position % 10 == 0,
             .data_wait_seconds = 1e-4,
-            .extra = {{"position", static_cast<double>(position)}}};
+            .extra = {{"position", static_cast<double>(position)}},
+            .counts = {{"rows", 16}}};
   }
   void after_step() override { ++after; }
   void epoch_end(int64_t epoch) override { epochs.push_back(epoch); }
@@ -183,6 +184,8 @@ TEST(Trainer, ResumesBitForBitWithAccumulationAndBf16) {
   const auto whole = run(folder / "whole", options);
   EXPECT_EQ(whole.summary.steps, 13);
   EXPECT_EQ(whole.summary.samples, 13 * 3 * 16);
+  const std::vector<std::pair<std::string, double>> second = {{"position", 5}, {"rows", 48}};
+  EXPECT_EQ(read_metrics(folder / "whole").at(1).extra, second);  // of batches 4, 5 and 6
   options.max_steps = 6;
   run(folder / "parts", options);
   options.max_steps = 0;

@@ -55,6 +55,22 @@ TEST(VlmRecipe, TrainsItsPartsAndAdaptersAndNothingElse) {
   EXPECT_THROW(weft::train::apply_recipe({.tune = "projector"}, small_folder()), c10::ValueError);
 }
 
+// Adapters stand in the place of their layers, also where the language model is tuned beside them:
+// its embeddings, as for new tokens.
+TEST(VlmRecipe, AdaptersAloneTrainTheirLayers) {
+  auto folder = small_folder();
+  weft::train::apply_recipe({.tune = "connector,language", .lora_rank = 2}, folder);
+  EXPECT_GT(weft::nn::lora_parameters(*folder.model).size(), 0u);
+  for (const auto& parameter : folder.model->language->named_parameters()) {
+    const auto& name = parameter.key();
+    const bool base = name.ends_with(".weight") && parameter.value().dim() == 2 &&
+                      name.find("lora_") == std::string::npos &&
+                      name.find("token_embed") == std::string::npos &&
+                      name.find("lm_head") == std::string::npos;
+    EXPECT_EQ(parameter.value().requires_grad(), !base) << name;
+  }
+}
+
 TEST(VlmRecipe, RatesAreOverTheCommonOne) {
   const auto rule = weft::train::recipe_rates({.connector_lr = 4e-3, .vision_lr = 1e-4}, 1e-3);
   const auto weight = torch::zeros({2, 2});

@@ -149,6 +149,43 @@ TEST(VlmTask, TrainsTheNamedPartsOnly) {
   EXPECT_THROW(weft::train::VlmTask(vlm, loader, &*features), c10::ValueError);
 }
 
+// Nothing of a text without images hangs on the connector; the step is one all the same.
+TEST(VlmTask, TakesBatchesOfTextAlone) {
+  const TempFolder folder;
+  weft::Json::parse(R"([
+      {"id": "a", "conversations": [{"from": "human", "value": "What?"},
+                                    {"from": "gpt", "value": "A dog."}]},
+      {"id": "b", "conversations": [{"from": "human", "value": "Which colour?"},
+                                    {"from": "gpt", "value": "word"}]}])")
+      .write(folder / "t.json");
+  ConversationLoader loader(
+      std::make_shared<weft::data::ConversationSource>(
+          weft::data::ConversationSourceOptions{.data = folder / "t.json"}),
+      std::make_shared<weft::data::ConversationEncoder>(
+          byte_tokenizer(), weft::tokenizers::conversation_template("chatml", "/nowhere"),
+          weft::data::ConversationEncoderOptions{.image_token = kPlaceholder}),
+      SmallTalks::pixels_of, {.batch_size = 2, .workers = 1});
+  auto vlm = small_vlm();
+  weft::train::train_parts(*vlm, {"connector"});
+  weft::train::VlmTask task(vlm, loader);
+  task.step().loss.backward();
+  for (const auto& parameter : vlm->connector->parameters()) {
+    ASSERT_TRUE(parameter.grad().defined());
+    EXPECT_EQ(parameter.grad().abs().max().item<double>(), 0);
+  }
+}
+
+// Ids that the language model has no rows for.
+TEST(VlmInput, RefusesAnotherModelsTokenizer) {
+  const SmallTalks talks;
+  auto loader = talks.loader(Turns::joint, 2);
+  auto batch = loader.next();
+  batch->text.ids[0][0] = byte_tokenizer()->vocab_size();
+  auto vlm = small_vlm();
+  EXPECT_THAT([&] { weft::train::vlm_input(*vlm, *batch); },
+              ThrowsMessage<c10::ValueError>(HasSubstr("the tokenizer does not fit")));
+}
+
 TEST(ScaledRates, MultiplyByPrefix) {
   const auto rule = weft::train::scaled_rates({{"vision.", 0.1}, {"connector.", 4}});
   const auto weight = torch::zeros({2, 2});

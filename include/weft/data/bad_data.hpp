@@ -22,7 +22,8 @@ enum class BadCause {
   missing_label,     ///< no cls, where labels are asked for
   bad_label,         ///< a cls that is not one whole number of 0 or more
   decode_error,      ///< the image is damaged
-  read_error,        ///< the archive no longer holds what it held at the start
+  read_error,        ///< the archive no longer holds what it held at the start, or an image's file
+                     ///< cannot be read
   empty_shard,       ///< not one sample; an error unless SampleStreamOptions::may_be_empty
   bad_conversation,  ///< turns that do not alternate, an empty answer, text that is not UTF-8, or
                      ///< JSON of another form

@@ -92,7 +92,8 @@ struct ConversationBatch {
 ///
 /// Damaged samples are counted in bad() and leave their batch smaller; a batch of which nothing
 /// remains is passed over, or with several ranks an Error. Error(bad_data) as soon as more than
-/// max_bad_fraction of all are damaged. Not itself thread-safe.
+/// max_bad_fraction of all are damaged, or nothing of a whole pass could be used. Not itself
+/// thread-safe.
 class WEFT_API ConversationLoader {
  public:
   ConversationLoader(std::shared_ptr<const ConversationSource> source,
@@ -101,7 +102,8 @@ class WEFT_API ConversationLoader {
   ~ConversationLoader();
 
   std::optional<ConversationBatch> next();
-  /// The first `count` samples in the order of the first epoch.
+  /// The first `count` samples in the order of the first epoch. Damaged ones are passed over and
+  /// counted, as by next().
   std::vector<ConversationTokens> peek(int64_t count);
   int64_t rows() const;     ///< in an epoch, over all ranks
   int64_t batches() const;  ///< steps in an epoch

@@ -59,8 +59,9 @@ class WEFT_API ConversationEncoder {
   /// that do not fit. Shared turns whose texts differ in front of their last image, or of which a
   /// template writes nothing between that and an answer, have a copy of the images each, as many
   /// times in `images`: what alone would learn of them, in one sequence. BadSample: image_count
-  /// where the marks are not as many as the images, too_long where nothing that is learned would be
-  /// left. Error that shows the text where nothing of it is learned at all.
+  /// where the marks are not as many as the images, or the words hold the vocabulary's placeholder,
+  /// too_long where nothing that is learned would be left. Error that shows the text where nothing
+  /// of it is learned at all.
   ConversationTokens encode(const Conversation& conversation,
                             const std::vector<VisualTokens>& visual) const;
   /// The same with the worse answer at its end.

@@ -45,7 +45,8 @@ WEFT_API Conversation to_conversation(const Json& item, std::vector<std::string>
                                       const std::string& where);
 
 /// Each question with its answer and all images, in order. Images that stand in another turn are
-/// put in front of the question, as LLaVA does.
+/// put in front of the question, as LLaVA does. BadSample(image_count) where several turns have not
+/// as many marks as there are images.
 WEFT_API std::vector<Conversation> single_turns(const Conversation& conversation);
 
 struct ConversationSourceOptions {
@@ -71,9 +72,9 @@ struct ConversationSourceOptions {
 /// Conversations and their images, by number.
 ///
 /// JSON files are read once. Of WebDataset shards, each sample's json holds a conversation, or its
-/// json or txt captions, of which each epoch takes one; its image is the sample's. What of a JSON
-/// file is no conversation is counted in bad() and left out.
-/// Error where the data holds nothing.
+/// json or txt captions, of which each epoch takes one; its image is the sample's, and a
+/// conversation may have none. What of a JSON file is no conversation, or has no single turns where
+/// these are asked for, is counted in bad() and left out. Error where the data holds nothing.
 class WEFT_API ConversationSource {
  public:
   explicit ConversationSource(const ConversationSourceOptions& options);

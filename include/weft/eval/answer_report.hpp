@@ -32,6 +32,7 @@ struct AnswerReportOptions {
   int64_t pictures = 12;
   /// Boxes are drawn, and an answer is right whose first one has an IoU of 0.5 with the expected.
   std::optional<GroundingFormats> boxes = {};
+  bool yes_no = false;       ///< answers to what is yes or no are read by pope_says_yes()
   int64_t side = 480;        ///< longest of a picture, in pixels
   int64_t token_side = 112;  ///< the same of a token's own
 };

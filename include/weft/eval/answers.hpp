@@ -43,6 +43,9 @@ struct VisualAnswer {
 struct AnswerOptions {
   int64_t batch_size = 16;
   text::GenerateOptions generate = {};
+  /// Texts have their special tokens but for the end: the marks of places in some formats
+  /// (data/grounding.hpp) are such.
+  bool keep_special = false;
   std::function<void(int64_t done)> progress = {};
 };
 
@@ -57,7 +60,8 @@ WEFT_API std::vector<VisualAnswer> answer(models::VlmImpl& model,
 
 /// How much each token of an answer rests on each visual token: the mean over layers and heads of
 /// the attention of the position that predicts it. `visual` is VlmImpl::see() of the prompt's
-/// images. Returns [A, M] fp32, A = answer's tokens, M = placeholders of the prompt.
+/// images. Returns [A, M] fp32, A = answer's tokens, M = placeholders of the prompt. A placeholder
+/// that the model itself wrote is read as the vocabulary's first token.
 WEFT_API at::Tensor answer_attention(models::VlmImpl& model, const data::ConversationTokens& prompt,
                                      const std::vector<int64_t>& answer,
                                      const EncoderOutput& visual);

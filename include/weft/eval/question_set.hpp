@@ -10,12 +10,14 @@
 namespace weft::eval {
 
 struct QuestionOptions {
-  bool blind = false;       ///< without the images and their marks
-  bool first_only = false;  ///< of each conversation
-  int64_t limit = 0;        ///< this many; 0 = all
+  bool blind = false;            ///< without the images and their marks
+  bool first_only = false;       ///< of each conversation
+  int64_t limit = 0;             ///< this many; 0 = all
+  data::BadData* bad = nullptr;  ///< counts conversations that cannot be read; null = BadSample
 };
 
-/// The questions of conversations, each behind the turns before it with their right answers.
+/// The questions of conversations, each behind the turns before it with their right answers, and
+/// about the images that have been shown by then.
 WEFT_API std::vector<AskedQuestion> questions_of(const data::ConversationSource& source,
                                                  const QuestionOptions& options = {});
 

@@ -105,6 +105,17 @@ class WEFT_API VlmImpl : public torch::nn::Module {
     return out;
   }
 
+  /// Error for an id that is neither the placeholder nor one of the language model's, whose
+  /// tokenizer is then another's. Waits for a GPU that holds them.
+  void check_ids(const Tensor& ids) const {
+    const auto known = language->info().vocab_size;
+    const auto strange =
+        ids.ne(options.image_token).logical_and(ids.lt(0).logical_or(ids.ge(known)));
+    if (known <= 0 || !strange.any().item<bool>()) return;
+    TORCH_CHECK_VALUE(false, "Vlm: the tokenizer does not fit the language model: it gives id ",
+                      ids.masked_select(strange)[0].item<int64_t>(), ", the model has ", known);
+  }
+
   /// Visual tokens [I, M, D] or [N, D] at the placeholders of text.ids: what the language model
   /// reads, as prompt() has it. Error where these are not as many.
   LmInput splice(const LmInput& text, const Tensor& visual) {

@@ -59,7 +59,8 @@ struct StepResult {
   double epoch = 0;              ///< passes over the data after this batch
   bool epoch_end = false;        ///< this was the last batch of a pass
   double data_wait_seconds = 0;  ///< spent waiting for the batch
-  std::vector<std::pair<std::string, double>> extra = {};  ///< more for the step's line
+  /// More for the step's line: means over accum_freq batches, and sums over them.
+  std::vector<std::pair<std::string, double>> extra = {}, counts = {};
 };
 
 /// What is trained and on which data; the Trainer does the rest. The train or eval mode of modules

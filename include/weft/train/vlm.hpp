@@ -15,12 +15,13 @@
 namespace weft::train {
 
 /// What a vision-language model's language model reads of a batch. `features` in the place of the
-/// tower where they are given.
+/// tower where they are given. Throws c10::ValueError for ids of another model's tokenizer.
 WEFT_API LmInput vlm_input(models::VlmImpl& model, const data::ConversationBatch& batch,
                            const eval::VisualFeatures* features = nullptr);
 
 /// The cross entropy of the batch's answer tokens, fp32, without the logits of any other: their
-/// mean or sum, [], or each one's, [B, T], 0 for other tokens.
+/// mean or sum, [], or each one's, [B, T], 0 for other tokens. A batch without images gives
+/// connector and tower gradients of 0, so that every step reaches all that is trained.
 WEFT_API Tensor answer_losses(models::VlmImpl& model, const data::ConversationBatch& batch,
                               ops::LossReduction reduction = ops::LossReduction::mean,
                               const eval::VisualFeatures* features = nullptr);

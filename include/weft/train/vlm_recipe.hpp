@@ -40,7 +40,9 @@ struct VlmRecipe {
 WEFT_API bool tunes(const VlmRecipe& recipe, const std::string& part);
 
 /// Makes trainable what the recipe says and nothing else: train_parts(), and with a rank adapters
-/// on the language model, or on what the targets name. Throws c10::ValueError for another part.
+/// on the language model, or on what the targets name. A layer with an adapter learns by it alone;
+/// so `tune` with "language" adds embeddings and norms to adapters. Throws c10::ValueError for
+/// another part.
 WEFT_API void apply_recipe(const VlmRecipe& recipe, const checkpoint::VlmFolder& folder);
 
 /// The rule of the recipe's own rates, where the others learn at `lr`.
