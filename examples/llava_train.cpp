@@ -166,7 +166,7 @@ void show_samples(const Options& options, const weft::data::ConversationSource& 
     for (const auto i : sample.images) {
       const auto budget =
           weft::data::image_budget(source.image_name(i), source.image(i), read(i).tokens);
-      std::cout << budget.line(options.max_length) << "\n";
+      std::cout << budget.line(encoder.options().max_length) << "\n";
     }
     std::cout << encoder.show(sample, isatty(STDOUT_FILENO) != 0) << "\n----\n";
   }
@@ -204,7 +204,7 @@ int run(Options options) {
   for (const auto& kind : data::sample_budgets(*source, [&](int64_t image) {
          return image_tokens ? *image_tokens : read(image).tokens;
        }))
-    console.message(kind.line(options.max_length));
+    console.message(kind.line(encoder->options().max_length));
   std::optional<eval::VisualFeatures> features;
   const bool trains = !options.dry_run && options.inspect == 0;
   // A schedule that ends before it has seen all images runs their encoder in its steps.
