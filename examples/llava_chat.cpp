@@ -120,8 +120,8 @@ class Chat {
       const auto picture = weft::io::read_image(path);
       const auto seen = transform(picture, options_.image.size() > 1);
       if (tiles.empty()) picture_ = picture;
-      std::cerr << weft::data::image_budget(path, picture, seen.tokens).line(options_.max_length)
-                << "\n";
+      const auto budget = weft::data::image_budget(path, picture, seen.tokens);
+      std::cerr << budget.line(encoder_.options().max_length) << "\n";
       numbers_.push_back(static_cast<int64_t>(numbers_.size()));
       tokens_.push_back({seen.tokens, seen.ids});
       tiles.push_back({seen.pixels, seen.row});

@@ -5,8 +5,8 @@
 //     llava_train --stage 2 --model runs/s1 --data conversations.json --images DIR --out runs/s2
 //
 // Stage 1 trains the connector on captions; stage 2 the connector and the language model on
-// conversations, with --lora-rank adapters of the language model in its place; --objective
-// preference on pairs of answers. The last line of stdout is one JSON object.
+// conversations, with --lora-rank adapters of the language model in its place; with
+// --objective preference on pairs of answers. The last line of stdout is one JSON object.
 #include <cmath>
 #include <filesystem>
 #include <iostream>
@@ -134,6 +134,11 @@ Options parse(int argc, char** argv, Options options) {
   if (options.stage != 1 && options.stage != 2)
     throw weft::Error("--stage: expected 1 or 2, found " + std::to_string(options.stage),
                       weft::ErrorKind::usage);
+  if (options.objective == Objective::preference && options.stage == 1)
+    throw weft::Error(
+        "--objective preference: takes --stage 2; the first one leaves out the questions and has "
+        "the rate of a new connector",
+        weft::ErrorKind::usage);
   if (options.objective == Objective::preference && options.turns == weft::data::Turns::shared)
     throw weft::Error(
         "--objective preference: a chosen answer is weighed against a rejected one, but --turns "
@@ -166,7 +171,7 @@ void show_samples(const Options& options, const weft::data::ConversationSource& 
     for (const auto i : sample.images) {
       const auto budget =
           weft::data::image_budget(source.image_name(i), source.image(i), read(i).tokens);
-      std::cout << budget.line(options.max_length) << "\n";
+      std::cout << budget.line(encoder.options().max_length) << "\n";
     }
     std::cout << encoder.show(sample, isatty(STDOUT_FILENO) != 0) << "\n----\n";
   }
@@ -204,7 +209,7 @@ int run(Options options) {
   for (const auto& kind : data::sample_budgets(*source, [&](int64_t image) {
          return image_tokens ? *image_tokens : read(image).tokens;
        }))
-    console.message(kind.line(options.max_length));
+    console.message(kind.line(encoder->options().max_length));
   std::optional<eval::VisualFeatures> features;
   const bool trains = !options.dry_run && options.inspect == 0;
   // A schedule that ends before it has seen all images runs their encoder in its steps.

@@ -212,6 +212,7 @@ struct ConversationLoader::Impl {
   Json identity() const {
     return Json::object({{"data", source->fingerprint()},
                          {"rows", rows.rows()},
+                         {"lengths", rows.fingerprint()},
                          {"global_batch", rows.step()},
                          {"seed", options.seed},
                          {"shuffle", options.shuffle},

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <numeric>
+#include <span>
+
+#include <weft/io/digest.hpp>
 
 #include "data/epoch_order.hpp"
 
@@ -39,6 +42,10 @@ std::vector<std::vector<int64_t>> pack(const std::vector<int64_t>& lengths, int6
 void ConversationRows::measured(std::vector<int64_t> lengths) {
   lengths_ = std::move(lengths);
   if (options_.pack_length > 0) packed_ = pack(lengths_, options_.pack_length, options_.seed);
+}
+
+std::string ConversationRows::fingerprint() const {
+  return lengths_.empty() ? std::string() : io::xxh3_128(std::as_bytes(std::span(lengths_)));
 }
 
 int64_t ConversationRows::rows() const {

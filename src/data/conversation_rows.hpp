@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include <weft/data/conversation_loader.hpp>
@@ -27,6 +28,8 @@ class ConversationRows {
   std::vector<int64_t> row(int64_t number) const;
   /// The rows of an epoch in their order.
   std::vector<int64_t> order_of(int64_t epoch) const;
+  /// Changes with the lengths that rows and order come from; "" where these come from none.
+  std::string fingerprint() const;
 
  private:
   int64_t length(int64_t number) const;

@@ -55,8 +55,9 @@ std::unordered_set<std::string> keys_of(const std::string& path) {
   std::unordered_set<std::string> out;
   for_each_item(path, [&](const Json& item, size_t) {
     if (!item.is_object()) return;
-    if (item.get("id").is_string()) out.insert(item.at("id").as_string());
-    const auto image = item.get("image");
+    if (const auto id = item.get("id"); !id.is_null())
+      out.insert(id.is_string() ? id.as_string() : id.dump());
+    const auto image = item.get(item.contains("images") ? "images" : "image");
     if (image.is_string()) out.insert(stem_of(image.as_string()));
     for (size_t i = 0; image.is_array() && i < image.size(); ++i)
       if (image.at(i).is_string()) out.insert(stem_of(image.at(i).as_string()));

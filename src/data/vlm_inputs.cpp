@@ -122,6 +122,8 @@ ConversationEncoder conversation_encoder(const checkpoint::VlmFolder& folder,
   if (!folder.tokenizer)
     fail("{}: holds no tokenizer, without which it cannot be asked", folder.path.string());
   const auto& model = folder.model->options;
+  if (const auto limit = folder.model->language->info().max_tokens; limit > 0)
+    max_length = std::min(max_length, limit);
   return {folder.tokenizer,
           style == "model" && folder.chat ? *folder.chat
                                           : tokenizers::conversation_template(style, folder.texts),

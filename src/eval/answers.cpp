@@ -187,13 +187,15 @@ at::Tensor answer_attention(models::VlmImpl& model, const data::ConversationToke
   if (text.spans.defined()) text.spans = text.spans.to(device);
   auto input = spliced(model, text, visual);
   input.logits = Logits::none;
-  nn::AttentionRecord record;
-  model.language->forward(input);
-  const auto asked = static_cast<int64_t>(prompt.ids.size()) - 1;
+  // The last tokens are those that the answer's are predicted from. The weights of all, and of
+  // every head, would take tens of gigabytes of a large model's pictures in tiles.
   const auto count = static_cast<int64_t>(answer.size());
+  const nn::AttentionRecord record(
+      nn::AttentionRecordOptions{.last_queries = count, .mean_heads = true});
+  model.language->forward(input);
   at::Tensor mean;
-  for (const auto& weights : record.weights()) {  // [1, H, T, T]
-    const auto layer = weights[0].narrow(1, asked, count).mean(0).to(at::kFloat);
+  for (const auto& weights : record.weights()) {  // [1, 1, A, T]
+    const auto layer = weights[0][0].to(at::kFloat);
     mean = mean.defined() ? mean + layer : layer;
   }
   TORCH_CHECK_VALUE(mean.defined(), "answer_attention: the language model has no attention");

@@ -54,9 +54,11 @@ std::vector<AskedQuestion> questions_of(const data::ConversationSource& source,
 }
 
 void shuffle_images(std::vector<AskedQuestion>& asked, int64_t images) {
+  const auto shows_none = [](const AskedQuestion& one) { return one.question.images.empty(); };
+  TORCH_CHECK_VALUE(images > 1 || std::ranges::all_of(asked, shows_none),
+                    "shuffle_images: there must be another image, got ", images);
   for (auto& one : asked)
-    for (auto& image : one.question.images)
-      image = (image + std::max<int64_t>(images / 2, 1)) % images;
+    for (auto& image : one.question.images) image = (image + images / 2) % images;
 }
 
 }  // namespace weft::eval

@@ -13,7 +13,10 @@ thread_local AttentionRecord* newest = nullptr;
 
 }  // namespace
 
-AttentionRecord::AttentionRecord() : previous_(newest) { newest = this; }
+AttentionRecord::AttentionRecord(const AttentionRecordOptions& options)
+    : options_(options), previous_(newest) {
+  newest = this;
+}
 AttentionRecord::~AttentionRecord() { newest = previous_; }
 AttentionRecord* AttentionRecord::current() { return newest; }
 
@@ -38,7 +41,19 @@ void AttentionRecord::add(const at::Tensor& queries, const at::Tensor& keys,
                           const AttentionScores& how) {
   torch::NoGradGuard no_grad;
   const AutocastGuard exact(queries.device().type(), at::kBFloat16, /*enabled=*/false);
-  weights_.push_back(attention_weights(queries, keys, how));
+  auto asked = queries;
+  auto scores = how;
+  const auto N = queries.size(2), count = options_.last_queries;
+  if (count > 0 && count < N) {
+    asked = queries.narrow(2, N - count, count);
+    if (!scores.allowed.defined() && scores.causal)
+      scores.allowed = at::ones({count, keys.size(2)}, queries.options().dtype(at::kBool))
+                           .tril(N - count);
+    else if (scores.allowed.defined() && scores.allowed.size(-2) == N)
+      scores.allowed = scores.allowed.narrow(-2, N - count, count);
+  }
+  const auto weights = attention_weights(asked, keys, scores);
+  weights_.push_back(options_.mean_heads ? weights.mean(1, /*keepdim=*/true) : weights);
 }
 
 }  // namespace weft::nn

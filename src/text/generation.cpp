@@ -170,10 +170,17 @@ std::vector<std::vector<int64_t>> prompt_tokens(const LmInput& prompt, bool want
 }
 
 std::vector<Generated> generate(LanguageModel& model, const LmInput& prompt,
-                                const GenerateOptions& o, const tokenizers::Tokenizer* tokenizer,
-                                const OnToken& on_token) {
-  check_options(o, tokenizer);
+                                const GenerateOptions& options,
+                                const tokenizers::Tokenizer* tokenizer, const OnToken& on_token) {
+  check_options(options, tokenizer);
   const at::NoGradGuard no_grad;
+  auto o = options;
+  if (const auto limit = model.info().max_tokens; limit > 0) {
+    const auto& data = prompt.ids.defined() ? prompt.ids : prompt.embeddings;
+    // The last token that is made is not read. Continuation refuses a prompt without room.
+    if (data.defined() && data.size(1) < limit)
+      o.max_new_tokens = std::min(o.max_new_tokens, limit - data.size(1) + 1);
+  }
   auto before = prompt_tokens(prompt, o.repetition_penalty != 1);
   const auto rows = before.size();
   if (o.num_beams > 1) {

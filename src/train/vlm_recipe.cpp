@@ -25,8 +25,12 @@ bool tunes(const VlmRecipe& recipe, const std::string& part) {
 
 void apply_recipe(const VlmRecipe& recipe, const checkpoint::VlmFolder& folder) {
   auto model = folder.model;
+  TORCH_CHECK_VALUE(recipe.lora_rank >= 0, "lora_rank must not be negative, got ",
+                    recipe.lora_rank);
+  TORCH_CHECK_VALUE(recipe.lora_rank > 0 || (!recipe.lora_alpha && recipe.lora_targets.empty()),
+                    "lora_alpha and lora_targets are of adapters: they need a lora_rank");
   train_parts(*model, parts_of(recipe.tune));
-  if (recipe.lora_rank <= 0) return;
+  if (recipe.lora_rank == 0) return;
   nn::LoraOptions lora{
       .rank = recipe.lora_rank,
       .alpha = recipe.lora_alpha.value_or(2.0 * static_cast<double>(recipe.lora_rank)),

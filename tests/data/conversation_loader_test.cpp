@@ -213,6 +213,27 @@ TEST(ConversationLoader, GoesOnWhereItStood) {
   }
 }
 
+// Rows are packed and grouped by lengths: with others, as of other images, the place is another.
+TEST(ConversationLoader, GoesOnWithTheSameLengthsAlone) {
+  const Talks talks(24);
+  const auto read = [](int64_t) {
+    return VisualInput{.pixels = at::full({1, 3, 2, 2}, 0, at::kByte), .tokens = 3};
+  };
+  for (const bool grouped : {false, true}) {
+    const ConversationLoaderOptions options{.batch_size = 2, .group_by_length = grouped};
+    auto first = talks.loader(options);
+    ASSERT_TRUE(first.next());
+    ConversationLoader other(talks.source, talks.encoder, read, options);
+    if (grouped) {
+      EXPECT_THAT([&] { other.restore(first.state()); },
+                  ThrowsMessage<weft::Error>(HasSubstr("was saved with lengths = ")));
+    } else {
+      other.restore(first.state());
+      EXPECT_EQ(other.next()->keys, first.next()->keys);
+    }
+  }
+}
+
 TEST(ConversationLoader, RanksShareEachStep) {
   const Talks talks(20);
   auto one = talks.loader({.batch_size = 4});

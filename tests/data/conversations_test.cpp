@@ -180,6 +180,16 @@ TEST(ConversationSource, LeavesOutWhatAnotherListNames) {
   std::ofstream(folder / "without.json") << R"([{"id": "two"}])";
   const ConversationSource source({.data = folder / "a.json", .exclude = folder / "without.json"});
   EXPECT_EQ(source.size(), 1);
+  // Ids may be numbers, and images under either name.
+  std::ofstream(folder / "b.json") << R"([
+    {"id": 7, "conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]},
+    {"id": 8, "images": ["y.png"], "conversations": [
+      {"from": "human", "value": "<image>Q"}, {"from": "gpt", "value": "A"}]},
+    {"id": 9, "conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]}])";
+  std::ofstream(folder / "numbers.json") << R"([{"id": 7}, {"images": ["other/y.jpg"]}])";
+  const ConversationSource rest({.data = folder / "b.json", .exclude = folder / "numbers.json"});
+  ASSERT_EQ(rest.size(), 1);
+  EXPECT_EQ(rest.read(0).id, "9");
   std::ofstream(folder / "images.json") << R"([{"image": "other/x.jpg"}])";
   EXPECT_THAT(
       [&] { ConversationSource({.data = folder / "a.json", .exclude = folder / "images.json"}); },

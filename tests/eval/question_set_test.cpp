@@ -96,6 +96,9 @@ TEST(QuestionsOf, MayBeFewerAndWithoutTheirImages) {
   EXPECT_THAT(shuffled[0].question.images, ElementsAre(1));
   EXPECT_THAT(shuffled[1].question.images, ElementsAre(0));
   EXPECT_THAT(shuffled[1].images, ElementsAre(1));
+  // One image alone would be its own control.
+  EXPECT_THAT([&] { weft::eval::shuffle_images(shuffled, 1); },
+              ThrowsMessage<c10::ValueError>(HasSubstr("there must be another image, got 1")));
 }
 
 TEST(AnswerScores, AreThoseOfTheQuestionsTheyAreFor) {

@@ -49,6 +49,32 @@ TEST(AttentionRecord, KeepsTheWeightsThatMakeTheOutput) {
   }
 }
 
+TEST(AttentionRecord, KeepsLessWhereLessIsAskedFor) {
+  for (const bool causal : {false, true}) {
+    weft::nn::Attention m(
+        weft::nn::AttentionOptions{.hidden_size = 12, .num_heads = 3, .causal = causal});
+    randomize(m);
+    const auto x = torch::randn({2, 7, 12});
+    auto padded = torch::ones({2, 7}, torch::kBool);
+    padded[1].slice(0, 4) = false;
+    const auto pairs = torch::ones({2, 1, 7, 7}, torch::kBool).tril(2);
+    for (const auto& allowed : {torch::Tensor(), padded, pairs}) {
+      torch::Tensor all;
+      {
+        const AttentionRecord record;
+        m(x, allowed);
+        all = record.weights()[0];
+      }
+      const AttentionRecord record(
+          weft::nn::AttentionRecordOptions{.last_queries = 3, .mean_heads = true});
+      m(x, allowed);
+      const auto expected = all.narrow(2, 4, 3).mean(1, /*keepdim=*/true);  // [2, 1, 3, 7]
+      ASSERT_EQ(record.weights()[0].sizes(), expected.sizes());
+      EXPECT_LT((record.weights()[0] - expected).abs().max().item<double>(), 1e-6);
+    }
+  }
+}
+
 TEST(AttentionRecord, TheNewestOneTakesThemAndTheFastPathWaits) {
   weft::nn::Attention m(weft::nn::AttentionOptions{.hidden_size = 8, .num_heads = 2});
   const torch::NoGradGuard no_grad;

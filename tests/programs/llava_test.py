@@ -133,6 +133,7 @@ class Llava(unittest.TestCase):
         self.assertFalse((self.work / "dpo").exists())
         self.assertAlmostEqual(last(run(*train))["loss"], 0.6931, places=3)
         self.assertIn("take joint or alone", run(*train, "--turns", "shared", status=2).stderr)
+        self.assertIn("takes --stage 2", run(train[0], *train[3:], status=2).stderr)
 
     def test_boxes_in_location_tokens_are_learned_saved_and_scored(self):
         data, out = self.work / "boxes.json", self.work / "boxes"

@@ -5,6 +5,7 @@
 #include <weft/checkpoint/lm_folder.hpp>
 #include <weft/checkpoint/tensors.hpp>
 #include <weft/core/json.hpp>
+#include <weft/text/decoder_lm.hpp>
 #include <weft/text/generation.hpp>
 
 #include "support/gmock.hpp"
@@ -100,6 +101,27 @@ TEST(Generation, RowsEndApart) {
   const auto cut = generate(other, {.ids = row({0})}, {.max_new_tokens = 3});
   EXPECT_FALSE(cut[0].finished);
   EXPECT_EQ(cut[0].ids, (std::vector<int64_t>{1, 2, 3}));
+}
+
+// Learned positions end: the last token is made from the last of them.
+TEST(Generation, EndsWithTheModelsPositions) {
+  const auto model = std::make_shared<weft::text::DecoderLmImpl>(weft::text::DecoderLmOptions{
+      .vocab_size = 10,
+      .num_layers = 1,
+      .block = {.attention = {.hidden_size = 8, .num_heads = 2},
+                .mlp = {.hidden_size = 8, .intermediate_size = 8}},
+      .max_tokens = 6,
+      .learned_positions = true});
+  model->eval();
+  const auto prompt = row({1, 2, 3, 4});
+  for (const int64_t beams : {1, 2}) {
+    const auto made =
+        generate(*model, {.ids = prompt}, {.max_new_tokens = 9, .num_beams = beams}).front();
+    EXPECT_EQ(made.ids.size(), 3u);
+    EXPECT_FALSE(made.finished);
+  }
+  EXPECT_THAT([&] { generate(*model, {.ids = row({1, 2, 3, 4, 5, 6})}, {}); },
+              ThrowsMessage<c10::ValueError>(HasSubstr("leave no room among the 6")));
 }
 
 TEST(Generation, ACallbackSeesEveryTokenAndMayEndIt) {

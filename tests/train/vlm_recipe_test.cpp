@@ -52,6 +52,10 @@ TEST(VlmRecipe, TrainsItsPartsAndAdaptersAndNothingElse) {
     }
     EXPECT_EQ(adapters > 0, rank > 0);
   }
+  EXPECT_THROW(weft::train::apply_recipe({.lora_rank = -1}, small_folder()), c10::ValueError);
+  // Without a rank nothing of these would happen.
+  EXPECT_THAT([] { weft::train::apply_recipe({.lora_targets = {"q"}}, small_folder()); },
+              ThrowsMessage<c10::ValueError>(HasSubstr("need a lora_rank")));
   EXPECT_THROW(weft::train::apply_recipe({.tune = "projector"}, small_folder()), c10::ValueError);
 }
 

@@ -114,7 +114,8 @@ class WEFT_API ConversationLoader {
   double wait_seconds() const;                ///< spent in next() so far
 
   /// Where the batch after the last one taken starts. restore() takes it up under another number of
-  /// workers too. Error where the data, the seed or the batches differ.
+  /// workers too. Error where the data, the seed or the batches differ, or the lengths of samples
+  /// by which rows are packed or grouped.
   Json state() const;
   void restore(const Json& state);
 

@@ -40,8 +40,9 @@ WEFT_API Placement view_placement(const vision::Resolution& picture,
                                   const vision::TilingOptions& tiling);
 
 /// How a folder's model reads conversations, written as `style` says: a name of
-/// tokenizers::conversation_template(), of which "model" is folder.chat, or a Jinja file. Error
-/// where the folder has no tokenizer.
+/// tokenizers::conversation_template(), of which "model" is folder.chat, or a Jinja file, in
+/// at most max_length tokens, and no more than the language model has positions. Error where the
+/// folder has no tokenizer.
 WEFT_API ConversationEncoder conversation_encoder(const checkpoint::VlmFolder& folder,
                                                   const std::string& style, int64_t max_length,
                                                   Turns turns = Turns::joint);

@@ -22,7 +22,7 @@ WEFT_API std::vector<AskedQuestion> questions_of(const data::ConversationSource&
                                                  const QuestionOptions& options = {});
 
 /// Gives each question the images half of all further on: what is still answered right is known
-/// without looking. `images`: how many there are.
+/// without looking. `images`: how many there are. Throws c10::ValueError where that is one.
 WEFT_API void shuffle_images(std::vector<AskedQuestion>& asked, int64_t images);
 
 }  // namespace weft::eval

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -21,6 +22,11 @@ struct AttentionScores {
 WEFT_API at::Tensor attention_weights(const at::Tensor& queries, const at::Tensor& keys,
                                       const AttentionScores& how);
 
+struct AttentionRecordOptions {
+  int64_t last_queries = 0;  ///< keep the weights of this many of the last queries; 0 = of all
+  bool mean_heads = false;   ///< keep their mean over the heads, H = 1
+};
+
 /// While it lives, every Attention that runs on this thread also keeps its weights here, the
 /// softmax of its scores, which the fused kernels never write down.
 ///
@@ -32,13 +38,13 @@ WEFT_API at::Tensor attention_weights(const at::Tensor& queries, const at::Tenso
 /// meanwhile, and everything costs more time and memory: for looking, not for training.
 class WEFT_API AttentionRecord {
  public:
-  AttentionRecord();
+  explicit AttentionRecord(const AttentionRecordOptions& options = {});
   ~AttentionRecord();
   AttentionRecord(const AttentionRecord&) = delete;
   AttentionRecord& operator=(const AttentionRecord&) = delete;
 
   /// In the order in which the layers ran, each [B, H, N, M] in fp32 (fp64 of a model of doubles),
-  /// without a graph. Rows sum to 1.
+  /// without a graph, or what the options leave of it. Rows sum to 1.
   const std::vector<at::Tensor>& weights() const { return weights_; }
 
   /// The newest one of this thread; null where there is none.
@@ -47,6 +53,7 @@ class WEFT_API AttentionRecord {
   void add(const at::Tensor& queries, const at::Tensor& keys, const AttentionScores& how);
 
  private:
+  AttentionRecordOptions options_;
   AttentionRecord* previous_;
   std::vector<at::Tensor> weights_;
 };

@@ -57,7 +57,8 @@ using OnToken = std::function<bool(int64_t row, int64_t id)>;
 /// run as one batch until all have ended. A tokenizer is needed for options.stop. Beams call no
 /// on_token and know no stop texts. Equals Hugging Face's generate(): logits processors in its
 /// order (repetition penalty, temperature, top-k, top-p, min-p), beams with early_stopping = False.
-/// Throws c10::ValueError for options out of range.
+/// A model whose positions end (LmInfo::max_tokens) stops there, and its rows are not finished.
+/// Throws c10::ValueError for options out of range and a prompt that leaves no room.
 WEFT_API std::vector<Generated> generate(LanguageModel& model, const LmInput& prompt,
                                          const GenerateOptions& options,
                                          const tokenizers::Tokenizer* tokenizer = nullptr,

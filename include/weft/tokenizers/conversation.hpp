@@ -35,9 +35,8 @@ inline constexpr const char* kConversationStyles[] = {"plain", "v1", "llama_2", 
 ///   v1        Vicuna's "USER: ... ASSISTANT: ...", with LLaVA's system message
 ///   llama_2   "[INST] ... [/INST] ..." as LLaVA has it
 ///   chatml    "<|im_start|>user ... <|im_end|>"
-///   paligemma the images, <bos>, the question and a line break, as PaliGemma's processor of
-///   Hugging
-///             Face has it; further turns follow in the same way, without another <bos>
+///   paligemma the images, <bos>, the question and a line break, as transformers' processor has
+///             it; further turns follow in the same way, without another <bos>
 /// or the path of a Jinja file. The others equal LLaVA's conversation.py and mark what a model
 /// learns to write as LLaVA's preprocess functions do: plain the caption with the line break behind
 /// it, the others each answer with the end-of-text token behind it. The special tokens are those of

@@ -18,7 +18,7 @@ struct VlmRecipe {
   std::string tune = "connector";  ///< parts, with commas between
   std::optional<double> connector_lr = {}, vision_lr = {};
   int64_t lora_rank = 0;
-  std::optional<double> lora_alpha = {};
+  std::optional<double> lora_alpha = {};  ///< needs a rank, as lora_targets do
   double lora_dropout = 0.05;
   std::vector<std::string> lora_targets = {};
 
