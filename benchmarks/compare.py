@@ -144,9 +144,10 @@ def rows(inputs):
     table.append(dict(name="splice", work="splice", peer="transformers, masked_scatter", precision="bf16", size="4096 x 4096, 7 images of 576, both passes",
                       threads=2, bar=10.0, args=dict(inputs=str(inputs / "splice.safetensors"), precision="bf16"), tolerance=0, bytes=4 * 4096 * 4096 * 2))
     for precision, size in (("fp32", 4), ("bf16", 2)):
-        table.append(dict(name=f"rms_norm_{precision}", work="rms_norm", peer="transformers, LlamaRMSNorm", precision=precision, threads=2, bar=2.0,
-                          size="4096 tokens of 2048, both passes", args=dict(inputs=str(inputs / "rms-norm.safetensors"), precision=precision),
-                          tolerance=1e-5 if precision == "fp32" else 0.02, bytes=5 * 4096 * 2048 * size))
+        for suffix, peer, bar in (("", "transformers, LlamaRMSNorm", 2.0), ("_torch", "PyTorch, rms_norm", None)):
+            table.append(dict(name=f"rms_norm_{precision}{suffix}", work=f"rms_norm{suffix}", peer=peer, precision=precision, threads=2, bar=bar,
+                              size="4096 tokens of 2048, both passes", args=dict(inputs=str(inputs / "rms-norm.safetensors"), precision=precision),
+                              tolerance=1e-5 if precision == "fp32" else 0.02, bytes=5 * 4096 * 2048 * size))
         table.append(dict(name=f"rope_{precision}", work="rope", peer="transformers, apply_rotary_pos_emb", precision=precision, threads=2, bar=4.0,
                           size="28 + 4 heads of 128, 4096 tokens, both passes", args=dict(inputs=str(inputs / "rope.safetensors"), precision=precision),
                           tolerance=1e-6 if precision == "fp32" else 0.02, bytes=4 * 32 * 4096 * 128 * size))

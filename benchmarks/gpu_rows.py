@@ -33,6 +33,12 @@ def feed_forward(gate, up, weight):
     return torch.nn.functional.linear(torch.nn.functional.silu(gate) * up, weight)
 
 
+def llama_norm(x, weight):
+    """transformers' LlamaRMSNorm."""
+    wide = x.float()
+    return weight * (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-6)).to(x.dtype)
+
+
 def turn(x, cos, sin):
     """transformers' rotary embedding; x [B, H, T, D], cos and sin [1, T, D]."""
     low, high = x.chunk(2, -1)
@@ -162,6 +168,9 @@ def main():
     spliced = [(torch.randn(1, tokens, 4096, device=device).bfloat16(), torch.randn(int(mask.sum()), 4096, device=device).bfloat16()) for _ in range(2)]
     row("splice", f"{tokens} x 4096, forward and backward", with_gradients(lambda x, y: weft.splice(x, y, mask)),
         with_gradients(lambda x, y: x.masked_scatter(mask.unsqueeze(-1), y)), spliced, 0)
+    scale = (torch.rand(4096, device=device) + 0.5).bfloat16()
+    row("rms_norm", f"{tokens} x 4096, forward and backward", with_gradients(weft.rms_norm), with_gradients(llama_norm),
+        [(torch.randn(tokens, 4096, device=device).bfloat16(), scale) for _ in range(2)], 0.02)
     angles = torch.rand(1, tokens, 64, device=device) * 100
     cos, sin = angles.cos(), angles.sin()
     tables = [torch.cat((t, t), -1).bfloat16() for t in (cos, sin)]

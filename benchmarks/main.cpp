@@ -42,6 +42,7 @@ const Registry<std::function<Work(const Json&)>>& works() {
     r.add("gated_mlp", gated_mlp);
     r.add("linear_cross_entropy", linear_cross_entropy);
     r.add("rms_norm", rms_norm);
+    r.add("rms_norm_torch", rms_norm);
     r.add("rope", rope);
     r.add("splice", splice);
     r.add("matrix_product", matrix_product);

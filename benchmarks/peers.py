@@ -394,12 +394,12 @@ def splice(args):
     return work
 
 
-def rms_norm(args):
+def norm_passes(args, norm):
+    """Both passes of a module that norms rows."""
     import torch
     from safetensors.torch import load_file
-    from transformers.models.llama.modeling_llama import LlamaRMSNorm
     tensors = {k: v.to(torch_type(args)) for k, v in load_file(args["inputs"]).items()}
-    x, norm = tensors["x"].requires_grad_(), LlamaRMSNorm(tensors["x"].shape[-1], 1e-5)
+    x = tensors["x"].requires_grad_()
     norm.weight = torch.nn.Parameter(tensors["weight"])
 
     def work():
@@ -408,6 +408,16 @@ def rms_norm(args):
         out.backward(tensors["above"])
         return {"out": out, "x_grad": x.grad, "weight_grad": norm.weight.grad}
     return work
+
+
+def rms_norm(args):
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+    return norm_passes(args, LlamaRMSNorm(2048, 1e-5))
+
+
+def rms_norm_torch(args):
+    import torch
+    return norm_passes(args, torch.nn.RMSNorm(2048, 1e-5))
 
 
 def rope(args):

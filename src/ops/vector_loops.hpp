@@ -34,6 +34,21 @@ WEFT_INLINE void narrow(float value, uint16_t* out) {  // round to nearest even;
   *out = static_cast<uint16_t>((word & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
 }
 
+constexpr int64_t kLanes = 32;  // independent sums, so that the compiler may use vectors
+
+/// term(0) + ... + term(n - 1).
+template <class Real, class Term>
+WEFT_INLINE Real sum(int64_t n, const Term& term) {
+  Real lanes[kLanes] = {};
+  const int64_t whole = n / kLanes * kLanes;
+  for (int64_t i = 0; i < whole; i += kLanes)
+    for (int64_t j = 0; j < kLanes; ++j) lanes[j] += term(i + j);
+  for (int64_t i = whole; i < n; ++i) lanes[i - whole] += term(i);
+  Real total = 0;
+  for (int64_t j = 0; j < kLanes; ++j) total += lanes[j];
+  return total;
+}
+
 WEFT_INLINE double exponential(double x) { return std::exp(x); }
 
 /// exp(x) for x <= 0 or little above, within 2 units in the last place; 0 below the normal numbers.

@@ -154,6 +154,10 @@ class RmsNorm(unittest.TestCase):
             for weight in (self.weight, None):
                 torch.library.opcheck(torch.ops.weft.rms_norm.default, (x, weight, 1e-5))
                 torch.library.opcheck(torch.ops.weft._rms_norm.default, (x, weight, 1e-5))
+                with torch.no_grad():
+                    out, rstd = torch.ops.weft._rms_norm(x, weight, 1e-5)
+                    given = torch.ones_like(out), x.detach(), None if weight is None else weight.detach(), rstd, [True, True]
+                torch.library.opcheck(torch.ops.weft._rms_norm_backward.default, given)
 
 
 class GatedLinear(unittest.TestCase):

@@ -5,6 +5,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/autograd.h>
 
+#include <weft/nn/autocast.hpp>
 #include <weft/ops/rms_norm.hpp>
 
 #include "support/devices.hpp"
@@ -74,6 +75,29 @@ TEST_P(RmsNorm, IsTheDefinitionWithGradientsForEveryLayoutAndType) {
   }
 }
 
+TEST_P(RmsNorm, IsTheSameUnderAutocast) {
+  torch::manual_seed(5);
+  const auto data = at::randn({2, 9, 40}).to(GetParam()), gain = at::rand(40).to(GetParam());
+  const auto above = at::randn_like(data);
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const auto results = [&] {
+      const auto x = data.to(dtype).detach().requires_grad_(true);
+      const auto weight = gain.clone().requires_grad_(true);
+      const auto out = rms_norm(x, weight);
+      auto found = torch::autograd::grad({out}, {x, weight}, {above});
+      found.push_back(out.detach());
+      return found;
+    };
+    const auto expected = results();
+    const weft::nn::AutocastGuard autocast(GetParam().type(), at::kBFloat16);
+    const auto found = results();
+    for (size_t i = 0; i < found.size(); ++i) {
+      EXPECT_EQ(found[i].scalar_type(), expected[i].scalar_type());
+      EXPECT_TRUE(at::equal(found[i], expected[i])) << i;
+    }
+  }
+}
+
 TEST(RmsNormOp, GradientsComeForWhatWantsThem) {
   torch::manual_seed(1);
   const auto data = at::randn({6, 10}, at::kDouble), gain = at::rand({10}, at::kDouble);
@@ -113,9 +137,11 @@ TEST(RmsNormOp, RowsOfOneElementAreItsSign) {
   EXPECT_LT(gradient.abs().max().item<double>(), 1e-15);
 }
 
-TEST(RmsNormOp, KeepsStridesOfDenseRows) {
-  const auto heads = at::randn({2, 5, 3, 8}).transpose(1, 2);
-  EXPECT_EQ(rms_norm(heads, at::ones(8)).strides(), heads.strides());
+TEST_P(RmsNorm, KeepsStridesOfDenseRows) {
+  const auto heads = at::randn({2, 5, 3, 8}).to(GetParam()).transpose(1, 2).requires_grad_(true);
+  const auto out = rms_norm(heads, at::ones({8}, heads.options()));
+  EXPECT_EQ(out.strides(), heads.strides());
+  EXPECT_EQ(torch::autograd::grad({out.sum()}, {heads})[0].strides(), heads.strides());
 }
 
 TEST(RmsNormOp, RowsOfZerosAndOfLargeNumbersAreFinite) {
@@ -195,6 +221,11 @@ TEST(RmsNormErrors, NameRuleAndValues) {
         rms_norm(at::randn({2, 0}), Tensor());
       },
       ThrowsMessage<c10::Error>(HasSubstr("with D > 0, got [2, 0]")));
+  EXPECT_THAT(
+      [] {
+        rms_norm(at::randn({2, 4}), Tensor(), -1);
+      },
+      ThrowsMessage<c10::Error>(HasSubstr("eps must not be negative, got -1")));
   EXPECT_THAT(
       [] {
         rms_norm(at::ones({2, 4}, at::kLong), Tensor());

@@ -8,8 +8,6 @@
 namespace weft::ops::kernels {
 namespace {
 
-constexpr int64_t kLanes = 32;  // independent sums, so that the compiler may use vectors
-
 template <class T, class Real>
 WEFT_INLINE Real largest(const T* z, int64_t n) {
   Real lanes[kLanes];
@@ -30,18 +28,6 @@ WEFT_INLINE Real largest(const T* z, int64_t n) {
   return most;
 }
 
-template <class Real, class T, class Term>
-WEFT_INLINE Real sum(const T* z, int64_t n, const Term& term) {
-  Real lanes[kLanes] = {};
-  const int64_t whole = n / kLanes * kLanes;
-  for (int64_t i = 0; i < whole; i += kLanes)
-    for (int64_t j = 0; j < kLanes; ++j) lanes[j] += term(static_cast<Real>(widen(z[i + j])));
-  for (int64_t i = whole; i < n; ++i) lanes[i - whole] += term(static_cast<Real>(widen(z[i])));
-  Real total = 0;
-  for (int64_t j = 0; j < kLanes; ++j) total += lanes[j];
-  return total;
-}
-
 // The label's own term stays out of the sum of exponentials: with t = log(sum of the others) - own,
 // loss = log(1 + exp(t)) and 1 - p = 1 / (1 + exp(-t)) keep their digits where p nears 1.
 template <class T, class Real>
@@ -51,11 +37,13 @@ WEFT_INLINE void row(const LossRows<Real>& work, T* logits, int64_t r) {
   T* __restrict z = logits + r * n;
   const Real own = widen(z[label]), smoothing = work.smoothing;
   const Real mean =
-      smoothing > 0 ? sum<Real>(z, n, [](Real v) { return v; }) / static_cast<Real>(n) : own;
+      smoothing > 0 ? sum<Real>(n, [z](int64_t i) { return widen(z[i]); }) / static_cast<Real>(n)
+                    : own;
   narrow(-kInfinity, z + label);
   const Real most = largest<T, Real>(z, n), base = most > -kInfinity ? most : 0;
   const Real others =
-      base + std::log(sum<Real>(z, n, [base](Real v) { return exponential(v - base); }));
+      base +
+      std::log(sum<Real>(n, [z, base](int64_t i) { return exponential(widen(z[i]) - base); }));
   const Real t = others - own, tail = std::log1p(std::exp(-std::abs(t)));
   const Real lse = t > 0 ? others + tail : own + tail;
   work.losses[r] = (t > 0 ? t + tail : tail) + smoothing * (own - mean) + work.z_loss * lse * lse;

@@ -13,7 +13,7 @@ using at::Tensor;
 
 /// x [..., D], weight [D] -> the result, of its type and rows_together(x)'s strides, and 1 / rms,
 /// [..., 1] in the same order. Backward: gradients of x and weight, in their types; at::empty({0})
-/// where not wanted.
+/// where not wanted, or where there is no weight.
 #define WEFT_RMS_NORM_SIGNATURES                                                            \
   std::tuple<Tensor, Tensor> rms_norm(const Tensor& x, const std::optional<Tensor>& weight, \
                                       double eps);                                          \
@@ -42,6 +42,8 @@ std::tuple<Tensor, Tensor> rms_norm(const Tensor& x, const std::optional<Tensor>
 }
 
 #undef WEFT_RMS_NORM_SIGNATURES
+
+inline bool has_weight(const std::optional<Tensor>& weight) { return weight && weight->defined(); }
 
 /// x, or a contiguous copy where its rows do not fill a block of memory one after the other.
 Tensor rows_together(const Tensor& x);

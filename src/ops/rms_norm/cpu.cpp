@@ -41,7 +41,7 @@ kernels::RmsRows<Real> rms_rows(const Tensor& weight, const Tensor& rstd, int64_
 }
 
 Tensor wide_weight(const std::optional<Tensor>& weight, at::ScalarType real) {
-  return weight ? weight->to(real).contiguous() : Tensor();
+  return has_weight(weight) ? weight->to(real).contiguous() : Tensor();
 }
 
 }  // namespace
@@ -71,6 +71,7 @@ std::tuple<Tensor, Tensor> rms_norm(const Tensor& x_in, const std::optional<Tens
 std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad_in, const Tensor& x_in,
                                              const std::optional<Tensor>& weight_in,
                                              const Tensor& rstd, std::array<bool, 2> wanted) {
+  wanted[1] = wanted[1] && has_weight(weight_in);
   const auto x = rows_together(x_in);
   const auto grad = with_rows_of(grad_in, x);
   const auto real = rstd.scalar_type();

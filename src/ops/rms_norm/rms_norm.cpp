@@ -31,6 +31,7 @@ Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   TORCH_CHECK_VALUE(!weight.defined() || weight.device() == x.device(),
                     "rms_norm: x and weight must be on one device, got ", x.device(), " and ",
                     weight.device());
+  TORCH_CHECK_VALUE(eps >= 0, "rms_norm: eps must not be negative, got ", eps);
   return std::get<0>(
       dispatch::rms_norm(x, weight.defined() ? std::optional(weight) : std::nullopt, eps));
 }
@@ -48,7 +49,8 @@ Tensor with_rows_of(const Tensor& grad, const Tensor& x) {
 }
 
 at::ScalarType rms_norm_type(const Tensor& x, const std::optional<Tensor>& weight) {
-  return weight ? c10::promoteTypes(x.scalar_type(), weight->scalar_type()) : x.scalar_type();
+  return has_weight(weight) ? c10::promoteTypes(x.scalar_type(), weight->scalar_type())
+                            : x.scalar_type();
 }
 
 namespace reference {
@@ -59,7 +61,7 @@ std::tuple<Tensor, Tensor> rms_norm(const Tensor& x_in, const std::optional<Tens
   const auto x = rows_together(x_in).to(at::toOpMathType(type));
   const auto rstd = at::rsqrt(x.square().mean(-1, true) + eps);
   const auto normed = x * rstd;
-  return {(weight ? normed * weight->to(x.scalar_type()) : normed).to(type), rstd};
+  return {(has_weight(weight) ? normed * weight->to(x.scalar_type()) : normed).to(type), rstd};
 }
 
 std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad_in, const Tensor& x_in,
@@ -69,11 +71,11 @@ std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& grad_in, const Tensor
   const auto x = rows_together(x_in).to(real), grad = grad_in.to(real);
   auto dx = at::empty({0}, x_in.options()), dweight = at::empty({0}, x_in.options());
   if (wanted[0]) {
-    const auto scaled = weight ? grad * weight->to(real) : grad;
+    const auto scaled = has_weight(weight) ? grad * weight->to(real) : grad;
     const auto along = (scaled * x).mean(-1, true) * rstd.pow(3);
     dx = (scaled * rstd - x * along).to(x_in.scalar_type());
   }
-  if (wanted[1])
+  if (wanted[1] && has_weight(weight))
     dweight =
         (grad * x * rstd).reshape_symint({-1, x.sym_size(-1)}).sum(0).to(weight->scalar_type());
   return {dx, dweight};
@@ -96,7 +98,7 @@ std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& /*grad*/, const Tenso
                                              const Tensor& /*rstd*/, std::array<bool, 2> wanted) {
   const auto none = at::empty({0}, x.options());
   return {wanted[0] ? at::empty_like(rows_together(x)) : none,
-          wanted[1] ? at::empty_like(*weight) : none};
+          wanted[1] && has_weight(weight) ? at::empty_like(*weight) : none};
 }
 
 }  // namespace meta

@@ -7,20 +7,6 @@
 namespace weft::ops::kernels {
 namespace {
 
-constexpr int64_t kSums = 32;  // independent sums, so that the compiler may use vectors
-
-template <class Real, class Term>
-WEFT_INLINE Real total(int64_t n, const Term& term) {
-  Real sums[kSums] = {};
-  const int64_t whole = n / kSums * kSums;
-  for (int64_t i = 0; i < whole; i += kSums)
-    for (int64_t j = 0; j < kSums; ++j) sums[j] += term(i + j);
-  for (int64_t i = whole; i < n; ++i) sums[i - whole] += term(i);
-  Real out = 0;
-  for (int64_t j = 0; j < kSums; ++j) out += sums[j];
-  return out;
-}
-
 template <class Real, class In, class Out>
 WEFT_INLINE void forward(const RmsRows<Real>& work, const In* x_in, Out* out_in, int64_t first,
                          int64_t last) {
@@ -29,7 +15,7 @@ WEFT_INLINE void forward(const RmsRows<Real>& work, const In* x_in, Out* out_in,
   for (int64_t r = first; r < last; ++r) {
     const In* __restrict x = x_in + r * n;
     Out* __restrict out = out_in + r * n;
-    const Real square = total<Real>(n, [x](int64_t i) {
+    const Real square = sum<Real>(n, [x](int64_t i) {
       const Real value = widen(x[i]);
       return value * value;
     });
@@ -57,9 +43,9 @@ WEFT_INLINE void backward(const RmsRows<Real>& work, const Out* grad_in, const I
     if (!dx_in) continue;
     In* __restrict dx = dx_in + r * n;
     const Real dot =
-        weight ? total<Real>(n, [grad, x, weight](
+        weight ? sum<Real>(n, [grad, x, weight](
                                     int64_t i) { return widen(grad[i]) * weight[i] * widen(x[i]); })
-               : total<Real>(n, [grad, x](int64_t i) {
+               : sum<Real>(n, [grad, x](int64_t i) {
                    return static_cast<Real>(widen(grad[i]) * widen(x[i]));
                  });
     const Real along = dot / static_cast<Real>(n) * scale * scale * scale;
