@@ -47,8 +47,8 @@ void AttentionRecord::add(const at::Tensor& queries, const at::Tensor& keys,
   if (count > 0 && count < N) {
     asked = queries.narrow(2, N - count, count);
     if (!scores.allowed.defined() && scores.causal)
-      scores.allowed = at::ones({count, keys.size(2)}, queries.options().dtype(at::kBool))
-                           .tril(N - count);
+      scores.allowed =
+          at::ones({count, keys.size(2)}, queries.options().dtype(at::kBool)).tril(N - count);
     else if (scores.allowed.defined() && scores.allowed.size(-2) == N)
       scores.allowed = scores.allowed.narrow(-2, N - count, count);
   }

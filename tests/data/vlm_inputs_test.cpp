@@ -174,16 +174,16 @@ TEST(ConversationEncoderOf, NamesTheFolderWithoutATokenizer) {
 TEST(ConversationEncoderOf, TakesNoMoreTokensThanThereArePositions) {
   auto folder = folder_of(weft::vision::Tiling::none);
   folder.tokenizer = byte_tokenizer();
-  folder.model = weft::models::Vlm(
-      folder.model->vision, folder.model->connector,
-      std::make_shared<weft::text::DecoderLmImpl>(weft::text::DecoderLmOptions{
-          .vocab_size = byte_tokenizer()->vocab_size(),
-          .num_layers = 1,
-          .block = {.attention = {.hidden_size = 12, .num_heads = 2},
-                    .mlp = {.hidden_size = 12, .intermediate_size = 16}},
-          .max_tokens = 48,
-          .learned_positions = true}),
-      folder.model->options);
+  folder.model =
+      weft::models::Vlm(folder.model->vision, folder.model->connector,
+                        std::make_shared<weft::text::DecoderLmImpl>(weft::text::DecoderLmOptions{
+                            .vocab_size = byte_tokenizer()->vocab_size(),
+                            .num_layers = 1,
+                            .block = {.attention = {.hidden_size = 12, .num_heads = 2},
+                                      .mlp = {.hidden_size = 12, .intermediate_size = 16}},
+                            .max_tokens = 48,
+                            .learned_positions = true}),
+                        folder.model->options);
   EXPECT_EQ(weft::data::conversation_encoder(folder, "v1", 64).options().max_length, 48);
   EXPECT_EQ(weft::data::conversation_encoder(folder, "v1", 32).options().max_length, 32);
 }

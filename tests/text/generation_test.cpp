@@ -105,13 +105,13 @@ TEST(Generation, RowsEndApart) {
 
 // Learned positions end: the last token is made from the last of them.
 TEST(Generation, EndsWithTheModelsPositions) {
-  const auto model = std::make_shared<weft::text::DecoderLmImpl>(weft::text::DecoderLmOptions{
-      .vocab_size = 10,
-      .num_layers = 1,
-      .block = {.attention = {.hidden_size = 8, .num_heads = 2},
-                .mlp = {.hidden_size = 8, .intermediate_size = 8}},
-      .max_tokens = 6,
-      .learned_positions = true});
+  const auto model = std::make_shared<weft::text::DecoderLmImpl>(
+      weft::text::DecoderLmOptions{.vocab_size = 10,
+                                   .num_layers = 1,
+                                   .block = {.attention = {.hidden_size = 8, .num_heads = 2},
+                                             .mlp = {.hidden_size = 8, .intermediate_size = 8}},
+                                   .max_tokens = 6,
+                                   .learned_positions = true});
   model->eval();
   const auto prompt = row({1, 2, 3, 4});
   for (const int64_t beams : {1, 2}) {
@@ -120,8 +120,11 @@ TEST(Generation, EndsWithTheModelsPositions) {
     EXPECT_EQ(made.ids.size(), 3u);
     EXPECT_FALSE(made.finished);
   }
-  EXPECT_THAT([&] { generate(*model, {.ids = row({1, 2, 3, 4, 5, 6})}, {}); },
-              ThrowsMessage<c10::ValueError>(HasSubstr("leave no room among the 6")));
+  EXPECT_THAT(
+      [&] {
+        generate(*model, {.ids = row({1, 2, 3, 4, 5, 6})}, {});
+      },
+      ThrowsMessage<c10::ValueError>(HasSubstr("leave no room among the 6")));
 }
 
 TEST(Generation, ACallbackSeesEveryTokenAndMayEndIt) {

@@ -44,7 +44,7 @@ WEFT_INLINE void backward(const RmsRows<Real>& work, const Out* grad_in, const I
     In* __restrict dx = dx_in + r * n;
     const Real dot =
         weight ? sum<Real>(n, [grad, x, weight](
-                                    int64_t i) { return widen(grad[i]) * weight[i] * widen(x[i]); })
+                                  int64_t i) { return widen(grad[i]) * weight[i] * widen(x[i]); })
                : sum<Real>(n, [grad, x](int64_t i) {
                    return static_cast<Real>(widen(grad[i]) * widen(x[i]));
                  });
