@@ -143,7 +143,7 @@ void Flags::parse(int argc, char** argv) {
 // the kernel, which costs a tenth of a training run in page faults.
 static void keep_freed_memory() {
 #ifdef __GLIBC__
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the largest that glibc takes
+  mallopt(M_MMAP_MAX, 0);  // a threshold would be 32 MiB at most: an embedding's gradient has more
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
 #endif
 }
